@@ -1,0 +1,209 @@
+"""Django's settings. What the environment may change stands at the top; see docs/settings.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+from environs import Env, EnvError
+
+from dashboard.environment import (
+    broker_address,
+    data_folder,
+    database_settings,
+    embedded_socket,
+    kept_secret,
+    redis_address,
+)
+from jobs.queues import parse_queues
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = Env()
+
+# What the environment may change
+try:
+    DEBUG = env.bool("DEBUG", False)
+    DEMO = env.bool("DEMO", False)
+    DATA_DIR = data_folder(Path(env.str("DATA_DIR", str(BASE_DIR / ".data"))).absolute())
+    SECRET_KEY = env.str("SECRET_KEY", "") or kept_secret(DATA_DIR / "secret-key")
+    ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"])
+    HTTPS = env.bool("HTTPS", False)
+    CSRF_TRUSTED_ORIGINS = env.list("TRUSTED_ORIGINS", [])
+    PATH_PREFIX = env.str("PATH_PREFIX", "").rstrip("/")
+    SITE_NAME = env.str("SITE_NAME", "local")
+    ENVIRONMENT = env.str("ENVIRONMENT", "development")
+    RELEASE = env.str("RELEASE", "")
+    EMBEDDED_REDIS = not env.str("REDIS_URL", "")
+    REDIS_URL = redis_address(env.str("REDIS_URL", "") or f"unix://{embedded_socket(DATA_DIR)}?db=0")
+    DATABASES = {"default": database_settings(env.str("DATABASE_URL", f"sqlite:///{DATA_DIR / 'nightdesk.sqlite3'}"))}
+    try:
+        # One line a queue: name : longest wait in seconds : slots that `up` starts.
+        QUEUES = parse_queues(env.str("QUEUES", "high:10:4,default:60:4,low:300:2"))
+    except ValueError as fault:
+        raise ImproperlyConfigured(f"QUEUES {fault}") from None
+    HARD_TIME_LIMIT = env.float("HARD_TIME_LIMIT", 1800.0)
+    SOFT_TIME_LIMIT = env.float("SOFT_TIME_LIMIT", 1740.0)
+    VISIBILITY_TIMEOUT = env.float("VISIBILITY_TIMEOUT", 3600.0)
+    STOP_GRACE = env.float("STOP_GRACE", 30.0)
+    STREAM_CAP = env.int("STREAM_CAP", 500_000)
+    READY_TOKEN = env.str("READY_TOKEN", "")
+    DEMO_JOBS_PER_HOUR = env.int("DEMO_JOBS_PER_HOUR", 45_000)
+except EnvError as fault:
+    raise ImproperlyConfigured(str(fault)) from None
+
+if not SOFT_TIME_LIMIT < HARD_TIME_LIMIT < VISIBILITY_TIMEOUT:
+    raise ImproperlyConfigured(
+        "SOFT_TIME_LIMIT < HARD_TIME_LIMIT < VISIBILITY_TIMEOUT must hold, or running jobs are handed out twice"
+    )
+
+# Django
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "channels",
+    "csp",
+    "django_htmx",
+    "django_celery_beat",
+    "django_celery_results",
+    "jobs.apps.JobsConfig",
+    "workers.apps.WorkersConfig",
+    "dashboard.apps.DashboardConfig",
+    *(["workers.demo.apps.DemoConfig"] if DEMO else []),
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "dashboard.urls"
+ASGI_APPLICATION = "dashboard.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.i18n",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "dashboard.context.shell",
+            ]
+        },
+    }
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LANGUAGE_CODE = "en"
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+FORCE_SCRIPT_NAME = PATH_PREFIX or None
+STATIC_URL = f"{PATH_PREFIX}/static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "overview"
+LOGOUT_REDIRECT_URL = "sign-in"
+
+# Closed by default
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_NAME = "nightdesk_session"
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_NAME = "nightdesk_csrf"
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+
+# Channels. redis-py 8 gives sockets a timeout of 5 s, on which an idle layer dies.
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}], "prefix": "nightdesk:live"},
+    }
+}
+
+# Celery (each name without CELERY_ is Celery's own)
+CELERY_BROKER_URL = broker_address(REDIS_URL)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": VISIBILITY_TIMEOUT,
+    "priority_steps": list(range(10)),
+    "queue_order_strategy": "priority",
+}
+CELERY_TASK_DEFAULT_PRIORITY = 5
+CELERY_TASK_DEFAULT_QUEUE = "default" if "default" in QUEUES else next(iter(QUEUES))
+CELERY_TASK_CREATE_MISSING_QUEUES = True
+CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = CELERY_RESULT_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_TRACK_STARTED = False
+CELERY_TASK_TIME_LIMIT = HARD_TIME_LIMIT
+CELERY_TASK_SOFT_TIME_LIMIT = SOFT_TIME_LIMIT
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_SEND_TASK_EVENTS = True
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+CELERY_ENABLE_UTC = True
+CELERY_RESULT_BACKEND = "workers.results:ResultBackend"
+CELERY_RESULT_EXTENDED = True
+CELERY_RESULT_EXPIRES = 7 * 86400
+CELERY_DB_REUSE_MAX = 1_000_000
+CELERY_BEAT_SCHEDULER = "workers.scheduler:Scheduler"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 2
+CELERY_TASK_IGNORE_RESULT = False
+
+LOGGING_CONFIG = "dashboard.logs.configure"
+LOGGING = {"level": env.str("LOG_LEVEL", "INFO"), "json": env.bool("LOG_JSON", False)}
