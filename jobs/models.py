@@ -34,7 +34,7 @@ class State(models.TextChoices):
 ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.REVOKED, State.REJECTED})
 
 
-class Visible(models.QuerySet["Any"]):
+class Visible(models.QuerySet[Any]):
     """A queryset that knows who may read it."""
 
     def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> Visible:
@@ -179,7 +179,9 @@ class Payload(models.Model):
     "too large" or "not captured". `progress` is JSON: {"state", "meta", "at"}.
     """
 
-    job = models.OneToOneField(Job, models.CASCADE, primary_key=True, db_constraint=False, related_name="payload")
+    job = models.OneToOneField(
+        Job, models.CASCADE, primary_key=True, db_constraint=False, related_name="payload"
+    )
     args = models.TextField(null=True)
     kwargs = models.TextField(null=True)
     body = models.TextField(null=True)
@@ -220,7 +222,9 @@ class Bucket(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["cluster", "tier", "start", "task", "queue"], name="nightdesk_bucket_key")
+            models.UniqueConstraint(
+                fields=["cluster", "tier", "start", "task", "queue"], name="nightdesk_bucket_key"
+            )
         ]
 
 
@@ -235,7 +239,9 @@ class Position(models.Model):
     lag = models.FloatField(null=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["cluster", "source"], name="nightdesk_position_source")]
+        constraints = [
+            models.UniqueConstraint(fields=["cluster", "source"], name="nightdesk_position_source")
+        ]
 
 
 class Producer(models.Model):
@@ -272,7 +278,9 @@ class Quarantine(models.Model):
     sample = models.TextField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["cluster", "reason"], name="nightdesk_quarantine_reason")]
+        constraints = [
+            models.UniqueConstraint(fields=["cluster", "reason"], name="nightdesk_quarantine_reason")
+        ]
 
 
 class Worker(models.Model):
@@ -321,7 +329,9 @@ class QueueSample(models.Model):
     objects = Visible.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["cluster", "queue", "at"], name="nightdesk_queue_sample")]
+        constraints = [
+            models.UniqueConstraint(fields=["cluster", "queue", "at"], name="nightdesk_queue_sample")
+        ]
 
 
 class WorkerSample(models.Model):

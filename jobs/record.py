@@ -1,0 +1,353 @@
+"""The one door for the record: a batch of stream entries, in one transaction with the position.
+
+1. What was recorded before is dropped, by producer and sequence number; holes are counted as lost.
+2. Events are folded per job in memory, from the rows held or read.
+3. The position moves first, by compare-and-set. If somebody else has moved it, nothing is written.
+4. Rows, buckets, producers and workers follow in the same transaction.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+import orjson
+from django.db import DatabaseError, OperationalError, transaction
+from django.db.models import F, Max
+
+from jobs import loading, models
+from jobs.events import JobEvent, Odd, WorkerEvent, parse, storable
+from jobs.lifecycle import Job, fold
+from jobs.rollups import Deltas, Key, Tally, counted
+from jobs.rows import attempt_rows, bucket_row, job_row, payload_rows, standing_change
+from jobs.store import sqlite as store
+from jobs.workers import fold_workers, worker_row
+from nightdesk.entry import Entry, decode, stream_time
+
+logger = logging.getLogger(__name__)
+
+StreamEntry = tuple[str, dict[bytes, bytes]]
+
+JOBS_HELD = 20_000
+BUCKETS_HELD = 5_000
+PRODUCERS_HELD = 10_000
+SAMPLE_LENGTH = 2_000
+
+
+class Fenced(Exception):
+    """Another monitor has moved the position: what was held in memory is stale."""
+
+
+@dataclass
+class Committed:
+    """What one commit brought: ids of the jobs it touched, and how many events."""
+
+    jobs: set[int] = field(default_factory=set)
+    events: int = 0
+    lost: int = 0
+    quarantined: int = 0
+
+
+@dataclass
+class Batch:
+    """Entries, read and sorted: what is to be recorded."""
+
+    last_id: str
+    job_events: dict[str, list[JobEvent]] = field(default_factory=dict)
+    worker_events: list[tuple[str, WorkerEvent]] = field(default_factory=list)
+    producers: dict[str, Producer] = field(default_factory=dict)
+    gaps: list[models.Gap] = field(default_factory=list)
+    odd: dict[str, tuple[int, str]] = field(default_factory=dict)
+    events: int = 0
+    last_event_at: float | None = None
+
+    def quarantine(self, reason: str, sample: object) -> None:
+        count, _ = self.odd.get(reason, (0, ""))
+        self.odd[reason] = (count + 1, storable(repr(sample)[:SAMPLE_LENGTH]))
+
+
+@dataclass
+class Producer:
+    """How far a producer's events are recorded."""
+
+    last_seq: int = 0
+    lost: int = 0
+    seen_at: float = 0.0
+
+
+class Record:
+    """The writer of one cluster's record from one stream. Not safe for threads: one loop owns it."""
+
+    def __init__(self, source: str, cluster_id: int = models.Cluster.DEFAULT_ID) -> None:
+        self.source = source
+        self.cluster_id = cluster_id
+        self.reload()
+
+    def reload(self) -> None:
+        """Forget what is held, and start from the position in the database."""
+        position, _ = models.Position.objects.get_or_create(cluster_id=self.cluster_id, source=self.source)
+        self._position_id = position.id
+        self.last_id = position.last_id
+        self._jobs: dict[str, Job] = {}
+        self._buckets: dict[tuple[int, Key], Tally] = {}
+        self._producers: dict[str, Producer] = {}
+        self._workers: dict[str, models.Worker] = {}
+        self._next_id = (models.Job.objects.aggregate(last=Max("id"))["last"] or 0) + 1
+
+    def commit(self, entries: Sequence[StreamEntry]) -> Committed:
+        """Record the entries, all or none.
+
+        Raises Fenced where another monitor was faster, and OperationalError
+        while the database can't be written; in both cases nothing is lost, and
+        the next commit starts anew. An entry that the database refuses for
+        what it holds is quarantined, and the others are recorded.
+        """
+        try:
+            return self._commit(entries)
+        except OperationalError:
+            self.reload_later()
+            raise
+        except (DatabaseError, ValueError, OverflowError, TypeError) as fault:
+            self.reload()
+            if len(entries) > 1:
+                logger.warning("a batch was refused (%s); its %d entries go one by one", fault, len(entries))
+                return _together(self.commit([entry]) for entry in entries)
+            return self._commit(entries, refused=f"refused: {type(fault).__name__}")
+
+    def reload_later(self) -> None:
+        """Drop what is held; it is read again as needed."""
+        self._jobs, self._buckets, self._producers, self._workers = {}, {}, {}, {}
+
+    def _commit(self, entries: Sequence[StreamEntry], refused: str = "") -> Committed:
+        batch = self._read(entries, refused)
+        before = self._jobs_of(batch)
+        after = {
+            task_id: fold(before.get(task_id), task_id, events)
+            for task_id, events in batch.job_events.items()
+        }
+        next_id = self._number(after.values(), self._next_id)
+        tallies = self._tallies(before, after)
+        workers = fold_workers(self._workers_of(batch), batch.worker_events, self.cluster_id)
+        with transaction.atomic():
+            self._move_position(batch)
+            self._write_jobs(batch, before, after)
+            store.write(
+                "bucket", [bucket_row(self.cluster_id, tier, key, t) for (tier, key), t in tallies.items()]
+            )
+            store.write("worker", [worker_row(worker) for worker in workers.values()])
+            store.write("producer", [self._producer_row(id, p) for id, p in batch.producers.items()])
+            self._write_faults(batch)
+        self._hold(batch, after, tallies, workers)
+        self._next_id = next_id
+        return Committed(
+            jobs={job.id for job in after.values() if job.id is not None},
+            events=batch.events,
+            lost=sum(gap.lost or 0 for gap in batch.gaps),
+            quarantined=sum(count for count, _ in batch.odd.values()),
+        )
+
+    # Reading the entries
+
+    def _read(self, entries: Sequence[StreamEntry], refused: str) -> Batch:
+        batch = Batch(last_id=entries[-1][0])
+        decoded = list(self._decoded(batch, entries))
+        self._hold_producers({entry.producer for _, entry in decoded})
+        for stream_id, entry in decoded:
+            if refused:
+                batch.quarantine(refused, entry.events[:SAMPLE_LENGTH])
+            self._read_entry(batch, stream_id, entry, keep=not refused)
+        return batch
+
+    def _decoded(self, batch: Batch, entries: Sequence[StreamEntry]) -> Iterable[tuple[str, Entry]]:
+        for stream_id, fields in entries:
+            try:
+                yield stream_id, decode(stream_id, fields)
+            except (KeyError, ValueError) as fault:
+                batch.quarantine(f"not an entry: {type(fault).__name__}", fields)
+
+    def _read_entry(self, batch: Batch, stream_id: str, entry: Entry, keep: bool) -> None:
+        producer = batch.producers.get(entry.producer)
+        if producer is None:
+            held = self._producers.get(entry.producer, Producer())
+            producer = batch.producers[entry.producer] = Producer(held.last_seq, held.lost, held.seen_at)
+        fresh_from = producer.last_seq + 1 - entry.first_seq
+        if fresh_from < 0:
+            self._note_hole(batch, producer, -fresh_from, stream_time(stream_id))
+        if entry.last_seq > producer.last_seq:
+            producer.last_seq = entry.last_seq
+            if keep:
+                self._read_events(batch, entry, skipped=max(fresh_from, 0))
+        producer.seen_at = stream_time(stream_id)
+
+    def _note_hole(self, batch: Batch, producer: Producer, lost: int, now: float) -> None:
+        producer.lost += lost
+        batch.gaps.append(
+            models.Gap(
+                cluster_id=self.cluster_id,
+                source=self.source,
+                reason="sequence",
+                began_at=_utc(producer.seen_at or now),
+                ended_at=_utc(now),
+                lost=lost,
+            )
+        )
+
+    def _read_events(self, batch: Batch, entry: Entry, skipped: int) -> None:
+        try:
+            events = orjson.loads(entry.events)
+        except orjson.JSONDecodeError:
+            batch.quarantine("not JSON", entry.events[:SAMPLE_LENGTH])
+            return
+        if not isinstance(events, list):
+            batch.quarantine("not a list of events", events)
+            return
+        for raw in events[skipped:]:
+            self._read_event(batch, raw, entry)
+
+    def _read_event(self, batch: Batch, raw: object, entry: Entry) -> None:
+        try:
+            event = parse(raw, entry.offset)
+        except Odd as fault:
+            batch.quarantine(str(fault), raw)
+            return
+        batch.events += 1
+        if isinstance(event, JobEvent):
+            batch.job_events.setdefault(event.task_id, []).append(event)
+        elif event is not None:
+            batch.worker_events.append((entry.producer, event))
+        if event is not None:
+            batch.last_event_at = max(batch.last_event_at or 0.0, event.at)
+
+    def _hold_producers(self, ids: set[str]) -> None:
+        for chunk in loading.chunks(ids - self._producers.keys()):
+            for row in models.Producer.objects.filter(id__in=chunk):
+                self._producers[row.id] = Producer(row.last_seq, row.lost, row.seen_at.timestamp())
+
+    # Rows before and after
+
+    def _jobs_of(self, batch: Batch) -> dict[str, Job]:
+        held = {task_id: self._jobs[task_id] for task_id in batch.job_events if task_id in self._jobs}
+        missing = [task_id for task_id in batch.job_events if task_id not in held]
+        return {**held, **loading.jobs_by_task_id(self.cluster_id, missing)}
+
+    def _number(self, jobs: Iterable[Job], next_id: int) -> int:
+        for job in jobs:
+            if job.id is None:
+                job.id, next_id = next_id, next_id + 1
+        return next_id
+
+    def _tallies(self, before: dict[str, Job], after: dict[str, Job]) -> dict[tuple[int, Key], Tally]:
+        deltas = Deltas()
+        for task_id, job in after.items():
+            deltas.move(counted(before.get(task_id)), counted(job))
+        return {
+            **self._added(models.Bucket.MINUTE, deltas),
+            **self._added(models.Bucket.HOUR, deltas.by_hour()),
+        }
+
+    def _added(self, tier: int, deltas: Deltas) -> dict[tuple[int, Key], Tally]:
+        self._hold_buckets(tier, {key.minute for key in deltas if (tier, key) not in self._buckets})
+        tallies = {}
+        for key, delta in deltas.items():
+            tally = Tally()
+            tally.merge(self._buckets.get((tier, key), Tally()))
+            tally.merge(delta)
+            tallies[(tier, key)] = tally
+        return tallies
+
+    def _hold_buckets(self, tier: int, starts: set[int]) -> None:
+        for key, tally in loading.buckets(self.cluster_id, tier, starts).items():
+            self._buckets.setdefault((tier, key), tally)
+
+    def _workers_of(self, batch: Batch) -> dict[str, models.Worker]:
+        ids = {producer for producer, _ in batch.worker_events}
+        for chunk in loading.chunks(ids - self._workers.keys()):
+            for row in models.Worker.objects.filter(producer__in=chunk):
+                self._workers[row.producer] = row
+        return {id: self._workers[id] for id in ids if id in self._workers}
+
+    # Writing
+
+    def _move_position(self, batch: Batch) -> None:
+        now = time.time()
+        lag = max(0.0, now - stream_time(batch.last_id))
+        if not store.move_position(
+            self._position_id, self.last_id, batch.last_id, batch.last_event_at, now, lag
+        ):
+            raise Fenced(f"the position is no longer {self.last_id}")
+
+    def _write_jobs(self, batch: Batch, before: dict[str, Job], after: dict[str, Job]) -> None:
+        store.write("job", [job_row(self.cluster_id, job) for job in after.values()])
+        store.write(
+            "attempt", [row for id, job in after.items() for row in attempt_rows(before.get(id), job)]
+        )
+        changes = [standing_change(self.cluster_id, before.get(id), job) for id, job in after.items()]
+        store.write("standing", [row for kind, row in changes if kind == "standing"])
+        store.write("settled", [row for kind, row in changes if kind == "settled"])
+        store.write(
+            "payload", [row for id, job in after.items() for row in payload_rows(job, batch.job_events[id])]
+        )
+
+    def _producer_row(self, id: str, producer: Producer) -> list[object]:
+        return [id, self.cluster_id, producer.last_seq, producer.lost, store.moment(producer.seen_at)]
+
+    def _write_faults(self, batch: Batch) -> None:
+        models.Gap.objects.bulk_create(batch.gaps)
+        now = datetime.now(UTC)
+        for reason, (count, sample) in batch.odd.items():
+            row, _ = models.Quarantine.objects.get_or_create(
+                cluster_id=self.cluster_id, reason=reason[:64], defaults={"first_at": now, "last_at": now}
+            )
+            models.Quarantine.objects.filter(pk=row.pk).update(
+                count=F("count") + count, last_at=now, sample=sample
+            )
+
+    # After the commit
+
+    def _hold(
+        self,
+        batch: Batch,
+        jobs: dict[str, Job],
+        tallies: dict[tuple[int, Key], Tally],
+        workers: dict[str, models.Worker],
+    ) -> None:
+        self.last_id = batch.last_id
+        for task_id, job in jobs.items():
+            self._jobs.pop(task_id, None)
+            self._jobs[task_id] = job
+            for attempt in job.attempts.values():
+                attempt.traceback = None
+        for key, tally in tallies.items():
+            self._buckets.pop(key, None)
+            self._buckets[key] = tally
+        self._producers.update(batch.producers)
+        self._workers.update(workers)
+        _drop_oldest(self._jobs, JOBS_HELD)
+        _drop_oldest(self._buckets, BUCKETS_HELD)
+        _drop_oldest(self._producers, PRODUCERS_HELD)
+        _drop_oldest(self._workers, PRODUCERS_HELD)
+
+
+def _drop_oldest(held: dict[Any, Any], most: int) -> None:
+    """Dicts keep the order of insertion; what a commit touches is inserted anew."""
+    for key in list(islice(held, max(0, len(held) - most))):
+        del held[key]
+
+
+def _together(parts: Iterable[Committed]) -> Committed:
+    whole = Committed()
+    for part in parts:
+        whole.jobs |= part.jobs
+        whole.events += part.events
+        whole.lost += part.lost
+        whole.quarantined += part.quarantined
+    return whole
+
+
+def _utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

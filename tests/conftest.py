@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import connection
+from django.db.models.signals import post_migrate
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+
+from jobs.models import Cluster
+from tests.harness import Installation, RedisServer
+
+
+# How long an example takes depends on what else the machine does.
+hypothesis_settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.register_profile("many", parent=hypothesis_settings.get_profile("default"), max_examples=3_000)
+hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(settings.DATA_DIR, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """The suite's own Redis, at the address that settings.REDIS_URL names."""
+    server = RedisServer(settings.DATA_DIR)
+    assert server.url == settings.REDIS_URL
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The address of the suite's own Redis, emptied for this test."""
+    with redis_server.client() as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """The test database, whose default cluster comes back after each flush."""
+    post_migrate.connect(keep_default_cluster, dispatch_uid="tests.keep_default_cluster")
+    yield
+    post_migrate.disconnect(dispatch_uid="tests.keep_default_cluster")
+
+
+def keep_default_cluster(**_: Any) -> None:
+    Cluster.objects.get_or_create(pk=Cluster.DEFAULT_ID, defaults={"name": "default"})
+
+
+@pytest.fixture
+def installation(transactional_db: None, redis_server: RedisServer, redis_url: str) -> Iterator[Installation]:
+    """Starters for real processes on the database and the Redis of this test."""
+    database = Path(connection.settings_dict["NAME"])
+    installation = Installation(settings.DATA_DIR, database, redis_server)
+    yield installation
+    installation.stop()
+
+
+@pytest.fixture
+def ops(db: None) -> User:
+    """A signed-in person may be this one: an administrator."""
+    return User.objects.create_superuser("ops", password="a long night at the desk")

@@ -1,0 +1,19 @@
+"""The product's settings in a folder of their own, with what makes a suite fast."""
+
+import os
+import tempfile
+from pathlib import Path
+
+os.environ["DATA_DIR"] = tempfile.mkdtemp(prefix="nd-")
+for name in ("REDIS_URL", "DATABASE_URL", "SECRET_KEY", "QUEUES", "HTTPS", "PATH_PREFIX", "READY_TOKEN"):
+    os.environ.pop(name, None)
+os.environ["DEMO"] = "1" if (Path(__file__).parent.parent / "workers/demo/apps.py").exists() else "0"
+
+from dashboard.settings import *  # noqa: E402, F403
+from dashboard.settings import DATA_DIR, DATABASES, STATIC_ROOT, STORAGES  # noqa: E402
+
+# A file, not memory: workers, Beat and monitor of a test are real processes that share it.
+DATABASES["default"]["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+STATIC_ROOT.mkdir(exist_ok=True)

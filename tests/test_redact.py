@@ -1,0 +1,83 @@
+"""Nothing secret and nothing endless leaves a process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nightdesk.capture import captured_body
+from nightdesk.options import SENSITIVE_KEYS
+from nightdesk.redaction import HIDDEN, Redactor, shorten
+
+redactor = Redactor(SENSITIVE_KEYS)
+EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgres://app:hunter2@db/shop",
+        "Authorization: Bearer abcdefgh12345678",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl",
+        "KeyError({'password': 'hunter2'})",
+        "login(api_key=hunter2, n=1)",
+        '{"client_secret": "hunter2"}',
+        "-----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----",
+    ],
+)
+def test_secrets_in_text_are_hidden(text: str) -> None:
+    clean = redactor.text(text)
+    assert HIDDEN in clean
+    assert "hunter2" not in clean
+    assert "abcdefgh" not in clean
+    assert "eyJ" not in clean
+
+
+@pytest.mark.parametrize(
+    "text", ["order 5519027 paid", "KeyError: 'currency'", "https://shop.example/hook?id=1"]
+)
+def test_ordinary_text_stays(text: str) -> None:
+    assert redactor.text(text) == text
+
+
+def test_sensitive_keys_are_hidden_at_any_depth() -> None:
+    clean = redactor.clean({"user": {"Password": "x", "tags": [{"API-Key": 7}]}, "n": 1}, 1000)
+    assert clean.value == {"user": {"Password": HIDDEN, "tags": [{"API-Key": HIDDEN}]}, "n": 1}
+    assert clean.hidden
+
+
+def test_the_exact_body_is_kept_where_nothing_was_hidden() -> None:
+    fields = captured_body(redactor, [5, None], {"k": "ü"}, EMBED, 64_000)
+    assert fields["body"] == (
+        '[[5, null], {"k": "\\u00fc"}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'
+    )
+    assert "withheld" not in fields
+
+
+def test_a_body_with_a_secret_is_withheld() -> None:
+    fields = captured_body(redactor, [], {"token": "hunter2"}, EMBED, 64_000)
+    assert fields == {"args": "[]", "kwargs": '{"token": "[hidden]"}', "withheld": "redacted"}
+
+
+def test_a_giant_argument_costs_no_more_than_its_cap() -> None:
+    fields = captured_body(redactor, ["x" * 20_000_000], {"deep": [[[[]]]] * 100_000}, EMBED, 64_000)
+    assert fields["withheld"] == "too large"
+    assert sum(len(text) for text in fields.values()) < 200_000
+
+
+def test_what_nests_without_end_is_cut() -> None:
+    value: list[Any] = []
+    for _ in range(10_000):
+        value = [value]
+    assert redactor.clean(value, 64_000).cut
+
+
+@given(st.text(max_size=2000), st.integers(10, 100))
+def test_long_text_keeps_its_head_and_its_tail(text: str, longest: int) -> None:
+    short = shorten(text, longest)
+    assert short[:5] == text[:5]
+    assert short[-3:] == text[-3:]
+    assert len(short) < longest + 60

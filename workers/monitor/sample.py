@@ -1,0 +1,102 @@
+"""The loop that looks at the broker and the workers, and writes down how they stood.
+
+Pages read these samples: a web request never asks a broker.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import orjson
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections
+
+from jobs.models import Heartbeat, QueueSample, Worker, WorkerSample
+from workers.brokers import Broker, BrokerUnreachable, QueueDepth, connect
+
+logger = structlog.get_logger(__name__)
+
+INTERVAL = 5.0
+# A worker that was silent for this long is not counted among the known any more.
+KNOWN_FOR = timedelta(minutes=30)
+ONLINE_FOR = timedelta(seconds=15)
+
+
+class Sampler:
+    """Samples every INTERVAL seconds; `sampled` is called after each round and must not block."""
+
+    def __init__(self, leading: Callable[[], bool], sampled: Callable[[], None]) -> None:
+        self._leading = leading
+        self._sampled = sampled
+        self._broker: Broker | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until told to stop; a standby only gives its sign of life."""
+        while not stop.wait(INTERVAL):
+            try:
+                self._round()
+            except Exception as fault:
+                logger.warning(
+                    "a sample is missing: %s", fault, exc_info=not isinstance(fault, DatabaseError)
+                )
+            finally:
+                close_old_connections()
+
+    def _round(self) -> None:
+        if self._leading():
+            now = datetime.now(UTC)
+            self._sample_queues(now)
+            sample_workers(now)
+            beat("monitor", now, {"leading": True})
+            self._sampled()
+
+    def _sample_queues(self, now: datetime) -> None:
+        try:
+            broker = self._broker = self._broker or connect(settings.CELERY_BROKER_URL)
+            latency = broker.latency()
+            depths = broker.sample(sorted(set(settings.QUEUES) | broker.discover()))
+        except BrokerUnreachable as fault:
+            beat("broker", now, {"ok": False, "latency": None, "error": str(fault)})
+            return
+        beat("broker", now, {"ok": True, "latency": latency, "error": None})
+        QueueSample.objects.bulk_create([_queue_sample(now, name, depth) for name, depth in depths.items()])
+
+
+def _queue_sample(now: datetime, queue: str, depth: QueueDepth) -> QueueSample:
+    return QueueSample(
+        queue=queue, at=now, depth=depth.depth, oldest_at=depth.oldest_at, unacked=depth.unacked
+    )
+
+
+def sample_workers(now: datetime) -> None:
+    """Write down the capacity of this moment."""
+    known = list(Worker.objects.filter(offline_at=None, seen_at__gt=now - KNOWN_FOR))
+    online = [worker for worker in known if worker.seen_at > now - ONLINE_FOR]
+    busy = [worker.busy for worker in online]
+    slots = [worker.slots for worker in online]
+    WorkerSample.objects.create(
+        at=now, online=len(online), known=len(known), busy=_sum_if_known(busy), slots=_sum_if_known(slots)
+    )
+
+
+def _sum_if_known(values: list[int | None]) -> int | None:
+    told = [value for value in values if value is not None]
+    return sum(told) if len(told) == len(values) else None
+
+
+def beat(name: str, now: datetime, detail: dict[str, object]) -> None:
+    """Give a sign of life."""
+    Heartbeat.objects.update_or_create(
+        name=name,
+        defaults={
+            "at": now,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "detail": orjson.dumps(detail).decode(),
+        },
+    )
