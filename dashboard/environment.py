@@ -4,17 +4,67 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import stat
 import tempfile
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any, TypeVar
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from jobs.queues import QueuePolicy, parse_queues
+
 # The kernel's sockaddr_un holds 108 bytes on Linux and 104 on macOS, the closing NUL included.
 LONGEST_SOCKET_PATH = 100
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+Number = TypeVar("Number", int, float)
+
+
+def one_line(fault: Exception) -> str:
+    """What environs says of a value, as one sentence."""
+    return " ".join(str(fault).split()).replace("Environment variable ", "", 1)
+
+
+def between(name: str, value: Number, least: float, most: float) -> Number:
+    """`value`, if it is at least `least` and at most `most`."""
+    if not least <= value <= most:
+        raise ImproperlyConfigured(f"{name} is {value}; it should be from {least} to {most}")
+    return value
+
+
+def log_level(text: str) -> str:
+    """The name of a log level, in capitals."""
+    if text.upper() not in LOG_LEVELS:
+        raise ImproperlyConfigured(f"LOG_LEVEL is {text!r}; it should be one of {', '.join(LOG_LEVELS)}")
+    return text.upper()
+
+
+def origins(texts: list[str]) -> list[str]:
+    """Origins as browsers send them: scheme, host and perhaps a port."""
+    for text in texts:
+        url = _parsed("TRUSTED_ORIGINS", text)
+        if url.scheme not in ("http", "https") or not url.netloc or url.path:
+            raise ImproperlyConfigured(f"TRUSTED_ORIGINS holds {text!r}; it should be like https://host")
+    return texts
+
+
+def path_prefix(text: str) -> str:
+    """The path under which a proxy serves the site: "" or "/something", without a closing slash."""
+    prefix = text.rstrip("/")
+    if prefix and not re.fullmatch(r"(/[\w.~-]+)+", prefix):
+        raise ImproperlyConfigured(f"PATH_PREFIX is {text!r}; it should be like /nightdesk")
+    return prefix
+
+
+def queue_policies(text: str) -> dict[str, QueuePolicy]:
+    """The queues by name, from `high:10:4,default:60:4`."""
+    try:
+        return parse_queues(text)
+    except ValueError as fault:
+        raise ImproperlyConfigured(f"QUEUES {fault}") from None
 
 
 def data_folder(path: Path) -> Path:
@@ -65,13 +115,16 @@ def _private_folder(path: Path) -> Path:
 
 
 def redis_address(text: str) -> str:
-    """Check a Redis address: redis://, rediss:// or unix:///path?db=n."""
-    url = urlsplit(text)
-    if url.scheme in ("redis", "rediss") and url.hostname:
-        return text
-    if url.scheme == "unix" and url.path.startswith("/"):
-        return text
-    raise ImproperlyConfigured(f"REDIS_URL is {_shown(text)}; it should be redis://host:6379/0 or unix:///path")
+    """Check a Redis address: redis://host:port/db, rediss://… or unix:///path?db=n."""
+    url = _parsed("REDIS_URL", text)
+    on_network = url.scheme in ("redis", "rediss") and url.hostname and re.fullmatch(r"/?\d*", url.path)
+    on_socket = url.scheme == "unix" and not url.netloc and len(url.path) > 1
+    database = parse_qs(url.query).get("db", ["0"])[0]
+    if not (on_network or on_socket) or not database.isdecimal():
+        raise ImproperlyConfigured(
+            f"REDIS_URL is {_shown(text)}; it should be redis://host:6379/0 or unix:///path?db=0"
+        )
+    return text
 
 
 def broker_address(redis_url: str) -> str:
@@ -88,9 +141,11 @@ def broker_address(redis_url: str) -> str:
 
 def database_settings(text: str) -> dict[str, Any]:
     """Django's settings for sqlite:///path (four slashes for an absolute path)."""
-    url = urlsplit(text)
+    url = _parsed("DATABASE_URL", text)
     if url.scheme in ("postgres", "postgresql"):
-        raise ImproperlyConfigured("DATABASE_URL names PostgreSQL, which this version can't use yet; use sqlite:///path")
+        raise ImproperlyConfigured(
+            "DATABASE_URL names PostgreSQL, which this version can't use yet; use sqlite:///path"
+        )
     if url.scheme != "sqlite" or len(url.path) < 2:
         raise ImproperlyConfigured(f"DATABASE_URL is {_shown(text)}; it should be sqlite:///path/to/file")
     return {
@@ -110,7 +165,16 @@ def database_settings(text: str) -> dict[str, Any]:
     }
 
 
+def _parsed(name: str, text: str) -> SplitResult:
+    """`text` as an address whose port is a number."""
+    try:
+        url = urlsplit(text)
+        _ = url.port
+    except ValueError as fault:
+        raise ImproperlyConfigured(f"{name} is not an address: {fault}") from None
+    return url
+
+
 def _shown(text: str) -> str:
     """A value fit for an error message: never with a password in it."""
-    url = urlsplit(text)
-    return repr(text if url.password is None else text.replace(url.password, "***"))
+    return repr(re.sub(r"//[^/]*@", "//***@", text))

@@ -8,14 +8,19 @@ from django.core.exceptions import ImproperlyConfigured
 from environs import Env, EnvError
 
 from dashboard.environment import (
+    between,
     broker_address,
     data_folder,
     database_settings,
     embedded_socket,
     kept_secret,
+    log_level,
+    one_line,
+    origins,
+    path_prefix,
+    queue_policies,
     redis_address,
 )
-from jobs.queues import parse_queues
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Env()
@@ -28,32 +33,38 @@ try:
     SECRET_KEY = env.str("SECRET_KEY", "") or kept_secret(DATA_DIR / "secret-key")
     ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"])
     HTTPS = env.bool("HTTPS", False)
-    CSRF_TRUSTED_ORIGINS = env.list("TRUSTED_ORIGINS", [])
-    PATH_PREFIX = env.str("PATH_PREFIX", "").rstrip("/")
+    CSRF_TRUSTED_ORIGINS = origins(env.list("TRUSTED_ORIGINS", []))
+    HOST = env.str("HOST", "127.0.0.1")
+    PORT = between("PORT", env.int("PORT", 8000), 1, 65_535)
+    PATH_PREFIX = path_prefix(env.str("PATH_PREFIX", ""))
     SITE_NAME = env.str("SITE_NAME", "local")
     ENVIRONMENT = env.str("ENVIRONMENT", "development")
     RELEASE = env.str("RELEASE", "")
     EMBEDDED_REDIS = not env.str("REDIS_URL", "")
-    REDIS_URL = redis_address(env.str("REDIS_URL", "") or f"unix://{embedded_socket(DATA_DIR)}?db=0")
-    DATABASES = {"default": database_settings(env.str("DATABASE_URL", f"sqlite:///{DATA_DIR / 'nightdesk.sqlite3'}"))}
-    try:
-        # One line a queue: name : longest wait in seconds : slots that `up` starts.
-        QUEUES = parse_queues(env.str("QUEUES", "high:10:4,default:60:4,low:300:2"))
-    except ValueError as fault:
-        raise ImproperlyConfigured(f"QUEUES {fault}") from None
-    HARD_TIME_LIMIT = env.float("HARD_TIME_LIMIT", 1800.0)
-    SOFT_TIME_LIMIT = env.float("SOFT_TIME_LIMIT", 1740.0)
-    VISIBILITY_TIMEOUT = env.float("VISIBILITY_TIMEOUT", 3600.0)
-    STOP_GRACE = env.float("STOP_GRACE", 30.0)
-    STREAM_CAP = env.int("STREAM_CAP", 500_000)
+    EMBEDDED_SOCKET = embedded_socket(DATA_DIR)
+    REDIS_URL = redis_address(env.str("REDIS_URL", "") or f"unix://{EMBEDDED_SOCKET}?db=0")
+    DATABASES = {
+        "default": database_settings(env.str("DATABASE_URL", f"sqlite:///{DATA_DIR / 'nightdesk.sqlite3'}"))
+    }
+    # Name : longest wait in seconds : slots that `up` starts.
+    QUEUES = queue_policies(env.str("QUEUES", "high:10:4,default:60:4,low:300:2"))
+    HARD_TIME_LIMIT = between("HARD_TIME_LIMIT", env.float("HARD_TIME_LIMIT", 1800.0), 1, 30 * 86_400)
+    SOFT_TIME_LIMIT = between("SOFT_TIME_LIMIT", env.float("SOFT_TIME_LIMIT", 1740.0), 1, 30 * 86_400)
+    VISIBILITY_TIMEOUT = between(
+        "VISIBILITY_TIMEOUT", env.float("VISIBILITY_TIMEOUT", 3600.0), 1, 60 * 86_400
+    )
+    STOP_GRACE = between("STOP_GRACE", env.float("STOP_GRACE", 30.0), 0, 86_400)
+    WORKER_LOST_RETRIES = between("WORKER_LOST_RETRIES", env.int("WORKER_LOST_RETRIES", 3), 0, 1_000)
+    STREAM_CAP = between("STREAM_CAP", env.int("STREAM_CAP", 500_000), 1_000, 100_000_000)
     READY_TOKEN = env.str("READY_TOKEN", "")
-    DEMO_JOBS_PER_HOUR = env.int("DEMO_JOBS_PER_HOUR", 45_000)
+    DEMO_JOBS_PER_HOUR = between("DEMO_JOBS_PER_HOUR", env.int("DEMO_JOBS_PER_HOUR", 45_000), 1, 10_000_000)
+    LOGGING = {"level": log_level(env.str("LOG_LEVEL", "INFO")), "json": env.bool("LOG_JSON", False)}
 except EnvError as fault:
-    raise ImproperlyConfigured(str(fault)) from None
+    raise ImproperlyConfigured(one_line(fault)) from None
 
 if not SOFT_TIME_LIMIT < HARD_TIME_LIMIT < VISIBILITY_TIMEOUT:
     raise ImproperlyConfigured(
-        "SOFT_TIME_LIMIT < HARD_TIME_LIMIT < VISIBILITY_TIMEOUT must hold, or running jobs are handed out twice"
+        "SOFT_TIME_LIMIT < HARD_TIME_LIMIT < VISIBILITY_TIMEOUT must hold, or running jobs start twice"
     )
 
 # Django
@@ -67,7 +78,6 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "csp",
-    "django_htmx",
     "django_celery_beat",
     "django_celery_results",
     "jobs.apps.JobsConfig",
@@ -84,7 +94,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "dashboard.middleware.SignInRequired",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -126,9 +136,11 @@ STORAGES = {
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG
-        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        else "dashboard.static_files.HashedFiles"
     },
 }
+# Every page asks for hashed names; without the plain copies a first start compresses half as much.
+WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "overview"
 LOGOUT_REDIRECT_URL = "sign-in"
@@ -147,7 +159,7 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_REFERRER_POLICY = "same-origin"
-SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)$"]
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000
 CONTENT_SECURITY_POLICY = {
@@ -180,6 +192,10 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": VISIBILITY_TIMEOUT,
     "priority_steps": list(range(10)),
     "queue_order_strategy": "priority",
+    # A frozen broker is noticed; a blocking read is shorter than this.
+    "socket_timeout": 10,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
 }
 CELERY_TASK_DEFAULT_PRIORITY = 5
 CELERY_TASK_DEFAULT_QUEUE = "default" if "default" in QUEUES else next(iter(QUEUES))
@@ -187,7 +203,9 @@ CELERY_TASK_CREATE_MISSING_QUEUES = True
 CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = CELERY_RESULT_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_ACKS_LATE = True
-CELERY_TASK_REJECT_ON_WORKER_LOST = True
+# A job whose process is killed runs again at most WORKER_LOST_RETRIES times (workers/request.py counts).
+CELERY_TASK_REJECT_ON_WORKER_LOST = False
+CELERY_TASK_RETRY_ON_WORKER_LOST = True
 CELERY_TASK_TRACK_STARTED = False
 CELERY_TASK_TIME_LIMIT = HARD_TIME_LIMIT
 CELERY_TASK_SOFT_TIME_LIMIT = SOFT_TIME_LIMIT
@@ -199,11 +217,20 @@ CELERY_TIMEZONE = "UTC"
 CELERY_ENABLE_UTC = True
 CELERY_RESULT_BACKEND = "workers.results:ResultBackend"
 CELERY_RESULT_EXTENDED = True
-CELERY_RESULT_EXPIRES = 7 * 86400
+CELERY_RESULT_EXPIRES = 3600 if DEMO else 7 * 86400
+CELERY_RESULT_BACKEND_ALWAYS_RETRY = True
+CELERY_RESULT_BACKEND_MAX_RETRIES = 12
 CELERY_DB_REUSE_MAX = 1_000_000
 CELERY_BEAT_SCHEDULER = "workers.scheduler:Scheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 2
+CELERY_BEAT_SYNC_EVERY = 1
+# A worker that publishes (a retry, the next link of a chain) waits out a restart of the broker.
+CELERY_TASK_PUBLISH_RETRY_POLICY = {
+    "max_retries": 20,
+    "interval_start": 0,
+    "interval_step": 0.2,
+    "interval_max": 1,
+}
 CELERY_TASK_IGNORE_RESULT = False
 
 LOGGING_CONFIG = "dashboard.logs.configure"
-LOGGING = {"level": env.str("LOG_LEVEL", "INFO"), "json": env.bool("LOG_JSON", False)}

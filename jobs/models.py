@@ -99,6 +99,7 @@ class Job(models.Model):
         constraints = [models.UniqueConstraint(fields=["cluster", "task_id"], name="nightdesk_job_task_id")]
         # No index on a column that changes, or no update of PostgreSQL is HOT.
         indexes = [
+            models.Index(fields=["cluster", "id"], name="nightdesk_job_newest"),
             models.Index(fields=["cluster", "task", "id"], name="nightdesk_job_task"),
             models.Index(fields=["cluster", "queue", "id"], name="nightdesk_job_queue"),
         ]
@@ -330,7 +331,8 @@ class QueueSample(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["cluster", "queue", "at"], name="nightdesk_queue_sample")
+            # In the order of its readers: all queues of the last minutes.
+            models.UniqueConstraint(fields=["cluster", "at", "queue"], name="nightdesk_queue_sample")
         ]
 
 

@@ -53,6 +53,11 @@ def uninstall() -> None:
         _installed = None
 
 
+def installed() -> Recorder | None:
+    """The recorder of this process, if there is one."""
+    return _installed
+
+
 def emit(type: str, **fields: Any) -> None:
     """Record an event of one's own, such as `emit("job-progress", uuid=…, state=…, meta=…)`.
 

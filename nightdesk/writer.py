@@ -37,12 +37,12 @@ class StreamWriter:
     def __init__(self, options: Options, clock: Callable[[], float] = time.time) -> None:
         self._options = options
         self._clock = clock
-        self._reset()
+        self.restart()
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._reset)
+            os.register_at_fork(after_in_child=self.restart)
 
-    def _reset(self) -> None:
-        """Start as a new producer: in a new process, and in each fork of it."""
+    def restart(self) -> None:
+        """Start as a new producer, with an empty buffer: so begins each process, and each fork of one."""
         self.producer = uuid.uuid4().hex
         self.offset: float | None = None
         self.dropped = 0
@@ -92,7 +92,7 @@ class StreamWriter:
 
     def _run(self) -> None:
         delay = RETRY_FIRST
-        while True:
+        while self._thread is threading.current_thread():
             self._wake.wait()
             if not self._closing:
                 time.sleep(self._options.linger)

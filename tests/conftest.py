@@ -17,10 +17,11 @@ from hypothesis import settings as hypothesis_settings
 from jobs.models import Cluster
 from tests.harness import Installation, RedisServer
 
-
 # How long an example takes depends on what else the machine does.
 hypothesis_settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-hypothesis_settings.register_profile("many", parent=hypothesis_settings.get_profile("default"), max_examples=3_000)
+hypothesis_settings.register_profile(
+    "many", parent=hypothesis_settings.get_profile("default"), max_examples=3_000
+)
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 

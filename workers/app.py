@@ -3,14 +3,64 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
+from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 from django.conf import settings
+from django.db import close_old_connections
 from kombu import Queue
 
+import nightdesk
+from workers.brokers import transport
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
+
+transport.register()
 
 app = Celery("nightdesk", task_cls="workers.task:Task")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.task_queues = [Queue(name) for name in settings.QUEUES]
 app.autodiscover_tasks()
+
+
+@signals.before_task_publish.connect(weak=False)
+def complete_priority(properties: dict[str, Any], **_: Any) -> None:
+    """Celery gives its default priority only to tasks that the publishing process knows; 0 to the others."""
+    if properties.get("priority") is None:
+        properties["priority"] = settings.CELERY_TASK_DEFAULT_PRIORITY
+
+
+@signals.task_prerun.connect(weak=False)
+def replace_stale_connections(task: Any, **_: Any) -> None:
+    """Celery keeps its database connections between tasks (CELERY_DB_REUSE_MAX); drop the broken ones."""
+    if not task.request.is_eager:
+        close_old_connections()
+
+
+@signals.worker_shutting_down.connect(weak=False)
+def bound_the_warm_stop(how: str, **_: Any) -> None:
+    """After STOP_GRACE seconds a warm stop turns cold: what still runs goes back into its queue.
+
+    Celery's own soft shutdown always sleeps its whole time while a job runs,
+    and collects no results meanwhile.
+    """
+    if how == "Warm":
+        timer = threading.Timer(settings.STOP_GRACE, os.kill, (os.getpid(), signal.SIGQUIT))
+        timer.daemon = True
+        timer.start()
+
+
+@signals.setup_logging.connect(weak=False)
+def keep_the_logging_of_the_settings(**_: Any) -> None:
+    """With a receiver here, Celery leaves handlers and levels as Django's settings have them."""
+
+
+# Last, so that it records what the above has settled.
+nightdesk.install(
+    app,
+    nightdesk.Options(url=settings.REDIS_URL, stream_cap=settings.STREAM_CAP, release=settings.RELEASE),
+)
+# After the recorder, whose own request this one extends.
+app.Task.Request = "workers.request:Request"

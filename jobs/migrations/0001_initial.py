@@ -226,6 +226,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='job',
+            index=models.Index(fields=['cluster', 'id'], name='nightdesk_job_newest'),
+        ),
+        migrations.AddIndex(
+            model_name='job',
             index=models.Index(fields=['cluster', 'task', 'id'], name='nightdesk_job_task'),
         ),
         migrations.AddIndex(
@@ -250,7 +254,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='queuesample',
-            constraint=models.UniqueConstraint(fields=('cluster', 'queue', 'at'), name='nightdesk_queue_sample'),
+            constraint=models.UniqueConstraint(fields=('cluster', 'at', 'queue'), name='nightdesk_queue_sample'),
         ),
         migrations.AddConstraint(
             model_name='workersample',

@@ -52,7 +52,12 @@ class Ingest:
         self._lease_until = 0.0
         self._trim_at = 0.0
         self._record: Record | None = None
-        self.leading = False
+        self._held: bool | None = None
+
+    @property
+    def leading(self) -> bool:
+        """Whether this monitor is the one that works."""
+        return bool(self._held)
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop. No fault ends it: it is logged once, and tried again with backoff."""
@@ -81,9 +86,9 @@ class Ingest:
         now = time.monotonic()
         if now >= self._lease_until:
             held = self._lease.hold()
-            if held != self.leading:
+            if held != self._held:
                 logger.info("this monitor leads" if held else "another monitor leads; this one stands by")
-            self.leading = held
+            self._held = held
             self._lease_until = now + LEASE_SECONDS
             if not held:
                 self._record = None

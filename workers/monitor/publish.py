@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -65,7 +66,8 @@ class Outlook:
         self._forget(now)
         ready = [topic for topic in self._changed if self._not_before.get(topic, 0.0) <= now]
         self._changed.difference_update(ready)
-        return sorted(ready, key=lambda topic: INTERVALS[topic.kind])
+        # What most look at comes first.
+        return sorted(ready, key=lambda topic: (topic.job_id is not None, INTERVALS[topic.kind]))
 
     def sent(self, topic: Topic, now: float, cost: float) -> None:
         """`cost`: the seconds that making the frame took."""
@@ -198,14 +200,22 @@ class Publisher:
                 await asyncio.sleep(RETRY_SECONDS)
 
     def _hear(self, message: dict[str, Any]) -> None:
-        topics = [live.topic_read(text) for text in message["topics"]]
-        self._outlook.want(topics, time.monotonic())
+        self._outlook.want(_known(message["topics"]), time.monotonic())
         self._call()
 
     def _note(self, fault: Exception) -> None:
         if self._well:
             logger.warning("a frame is missing: %s", repr(fault), exc_info=True)
         self._well = False
+
+
+def _known(texts: Iterable[str]) -> list[Topic]:
+    """Those topics that we know: a web process of another release may know others."""
+    topics = []
+    for text in texts:
+        with suppress(ValueError):
+            topics.append(live.topic_read(text))
+    return topics
 
 
 async def _soon(step: Awaitable[Any]) -> Any:

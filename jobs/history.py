@@ -1,0 +1,226 @@
+"""What the last hour and the last day held: read flatly, whatever the number of jobs.
+
+Counts come from buckets, depth and capacity from samples. What can't change
+any more is kept in a `Memory` from frame to frame; it is a cache, never a
+source: a frame made with an empty one is the same frame.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from django.db.models import F, Min, Sum
+
+from jobs.headlines import HOUR, MINUTE, NOTHING, TREND_HOURS, Flow, total
+from jobs.liveness import seconds_since
+from jobs.models import Bucket, QueueSample, WorkerSample
+from jobs.rollups import Sketch, Sketches
+
+WINDOW_MINUTES = 60
+SAMPLES_SETTLE_AFTER = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class QueueMinute:
+    """How a queue stood in one minute: its last sample, and the oldest wait seen in it (seconds)."""
+
+    at: datetime
+    depth: int | None
+    oldest_at: datetime | None
+    oldest: float | None
+
+
+@dataclass
+class Memory:
+    """Finished minutes of one cluster, by minute since the epoch."""
+
+    latency: dict[int, tuple[tuple[int, int], Sketch]] = field(default_factory=dict)
+    queues: dict[int, dict[str, QueueMinute]] = field(default_factory=dict)
+    busy: dict[int, float | None] = field(default_factory=dict)
+
+    def forget_before(self, minute: int) -> None:
+        """Drop what no frame will ask for again."""
+        self.latency = {key: kept for key, kept in list(self.latency.items()) if key >= minute}
+        self.queues = {key: kept for key, kept in list(self.queues.items()) if key >= minute}
+        self.busy = {key: kept for key, kept in list(self.busy.items()) if key >= minute}
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Counts of the last day by hour, of the last hour by minute and queue."""
+
+    hours: Mapping[int, Flow]
+    before_day: Flow
+    minutes: Mapping[int, Flow]
+    queues: Mapping[str, Mapping[int, Flow]]
+    first_hour: int | None
+
+    def first_minute(self, now: float) -> int | None:
+        """The minute in which the record began, if that matters to figures of the last hour."""
+        if self.first_hour is None:
+            return None
+        window = int(now // MINUTE) - WINDOW_MINUTES
+        if self.first_hour * HOUR < window * MINUTE:
+            return window
+        return min(self.minutes, default=None)
+
+
+def window(now: float) -> range:
+    """The last sixty minutes, the running one included."""
+    running = int(now // MINUTE)
+    return range(running - WINDOW_MINUTES + 1, running + 1)
+
+
+_FLOW = {
+    "published_": Sum("published"),
+    "started_": Sum("started"),
+    "retried_": Sum("retried"),
+    "succeeded_": Sum("succeeded"),
+    "failed_": Sum("failed"),
+    "stopped_": Sum(F("revoked") + F("rejected")),
+}
+
+
+def read_traffic(cluster_id: int, now: float) -> Traffic:
+    """Four statements over buckets; their cost grows with tasks and queues, not with jobs."""
+    buckets = Bucket.objects.filter(cluster=cluster_id)
+    first_hour = buckets.filter(tier=Bucket.HOUR).aggregate(first=Min("start"))["first"]
+    day_ago = int((now - TREND_HOURS * HOUR) // MINUTE)
+    oldest_hour = day_ago * MINUTE // HOUR
+    hours = buckets.filter(tier=Bucket.HOUR, start__gte=oldest_hour).values_list("start").annotate(**_FLOW)
+    before = buckets.filter(
+        tier=Bucket.MINUTE, start__gte=oldest_hour * HOUR // MINUTE, start__lt=day_ago
+    ).aggregate(**_FLOW)
+    minutes, queues = _read_minutes(cluster_id, window(now).start)
+    return Traffic(
+        hours={row[0]: _flow(row[1:]) for row in hours.order_by()},
+        before_day=_flow(before[name] for name in _FLOW),
+        minutes=minutes,
+        queues=queues,
+        first_hour=first_hour,
+    )
+
+
+def _read_minutes(cluster_id: int, first: int) -> tuple[dict[int, Flow], dict[str, dict[int, Flow]]]:
+    rows = (
+        Bucket.objects.filter(cluster=cluster_id, tier=Bucket.MINUTE, start__gte=first)
+        .order_by()
+        .values_list("start", "queue")
+        .annotate(**_FLOW)
+    )
+    minutes: dict[int, Flow] = {}
+    queues: dict[str, dict[int, Flow]] = defaultdict(dict)
+    for minute, queue, *counts in rows:
+        queues[queue][minute] = flow = _flow(counts)
+        minutes[minute] = minutes.get(minute, NOTHING) + flow
+    return minutes, dict(queues)
+
+
+def _flow(counts: Iterable[int | None]) -> Flow:
+    return Flow(*(count or 0 for count in counts))
+
+
+def read_latency(cluster_id: int, minutes: Mapping[int, Flow], memory: Memory) -> dict[int, Sketch]:
+    """The sketch of queued-to-complete for each minute, read again only where its counts have moved."""
+    judged = {minute: (flow.succeeded, flow.failed) for minute, flow in minutes.items()}
+    kept = {
+        minute: sketch
+        for minute, (counts, sketch) in list(memory.latency.items())
+        if judged.get(minute) == counts
+    }
+    fresh = _read_sketches(
+        cluster_id, [minute for minute in judged if minute not in kept and any(judged[minute])]
+    )
+    memory.latency.update({minute: (judged[minute], sketch) for minute, sketch in fresh.items()})
+    return {**kept, **fresh}
+
+
+def _read_sketches(cluster_id: int, minutes: list[int]) -> dict[int, Sketch]:
+    rows = Bucket.objects.filter(cluster=cluster_id, tier=Bucket.MINUTE, start__in=minutes)
+    by_minute: dict[int, list[Sketch]] = defaultdict(list)
+    for minute, text in rows.values_list("start", "sketches"):
+        by_minute[minute].append(Sketches.loads(text).ended("total"))
+    return {minute: merged(sketches) for minute, sketches in by_minute.items()}
+
+
+def merged(sketches: Iterable[Sketch]) -> Sketch:
+    """One sketch of them all."""
+    whole = Sketch()
+    for sketch in sketches:
+        whole.merge(sketch)
+    return whole
+
+
+def read_queues(cluster_id: int, now: datetime, memory: Memory) -> dict[int, dict[str, QueueMinute]]:
+    """How each queue stood in each minute of the last hour; one statement, of new samples only."""
+    unread = _unread(memory.queues, now)
+    rows = (
+        QueueSample.objects.filter(cluster=cluster_id, at__gte=_start_of(unread))
+        .order_by("at")
+        .values_list("queue", "at", "depth", "oldest_at")
+    )
+    fresh: dict[int, dict[str, QueueMinute]] = {
+        minute: {} for minute in range(unread, window(now.timestamp()).stop)
+    }
+    for queue, at, depth, oldest_at in rows:
+        of_minute = fresh.setdefault(_minute_of(at), {})
+        of_minute[queue] = _folded(of_minute.get(queue), at, depth, oldest_at)
+    memory.queues.update({minute: read for minute, read in fresh.items() if _settled(minute, now)})
+    return {
+        minute: read
+        for minute, read in {**memory.queues, **fresh}.items()
+        if minute in window(now.timestamp())
+    }
+
+
+def _folded(
+    before: QueueMinute | None, at: datetime, depth: int | None, oldest_at: datetime | None
+) -> QueueMinute:
+    age = 0.0 if depth == 0 else None if oldest_at is None else seconds_since(oldest_at, at)
+    ages = [known for known in (age, before.oldest if before else None) if known is not None]
+    return QueueMinute(at, depth, oldest_at, max(ages, default=None))
+
+
+def read_busy(cluster_id: int, now: datetime, memory: Memory) -> dict[int, float | None]:
+    """The share of busy slots in each minute of the last hour; one statement, of new samples only."""
+    unread = _unread(memory.busy, now)
+    rows = (
+        WorkerSample.objects.filter(cluster=cluster_id, at__gte=_start_of(unread))
+        .order_by("at")
+        .values_list("at", "busy", "slots")
+    )
+    fresh: dict[int, float | None] = dict.fromkeys(range(unread, window(now.timestamp()).stop))
+    for at, busy, slots in rows:
+        if busy is not None and slots:
+            fresh[_minute_of(at)] = min(1.0, busy / slots)
+    memory.busy.update({minute: read for minute, read in fresh.items() if _settled(minute, now)})
+    return {
+        minute: read for minute, read in {**memory.busy, **fresh}.items() if minute in window(now.timestamp())
+    }
+
+
+def _unread(kept: Mapping[int, object], now: datetime) -> int:
+    """The first minute of the window that is not kept."""
+    minutes = window(now.timestamp())
+    return next((minute for minute in minutes if minute not in kept), minutes.stop - 1)
+
+
+def _settled(minute: int, now: datetime) -> bool:
+    return now.timestamp() > (minute + 1) * MINUTE + SAMPLES_SETTLE_AFTER
+
+
+def _minute_of(at: datetime) -> int:
+    return int(at.timestamp() // MINUTE)
+
+
+def _start_of(minute: int) -> datetime:
+    return datetime.fromtimestamp(minute * MINUTE, UTC)
+
+
+def flow_of_last(minutes: Mapping[int, Flow], now: float, count: int) -> Flow:
+    """The last `count` whole minutes and the running one."""
+    running = int(now // MINUTE)
+    return total(minutes.get(minute, NOTHING) for minute in range(running - count, running + 1))

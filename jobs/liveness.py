@@ -1,0 +1,157 @@
+"""Who is there, and can the record be trusted: pure decisions over what was last seen."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from jobs.models import Heartbeat, Worker
+
+WorkerState = Literal["online", "late", "dead", "retired"]
+BeatState = Literal["online", "late", "dead", "never"]
+Word = Literal["quiet", "blind", "ready"]
+Reason = Literal["monitor", "broker", "lag"]
+
+BEATS_UNTIL_LATE = 2.5
+WORKER_DEAD_AFTER = 30.0
+HEARTBEAT_LATE_AFTER = 15.0
+HEARTBEAT_DEAD_AFTER = 35.0
+SAMPLE_STALE_AFTER = 15.0
+LAG_LIMIT = 10.0
+
+# Worst first, as pages list them.
+WORKER_STATES: tuple[WorkerState, ...] = ("dead", "late", "online", "retired")
+
+
+def seconds_since(then: datetime, now: datetime) -> float:
+    """Seconds from `then` to `now`, never below 0: clocks differ."""
+    return max(0.0, (now - then).total_seconds())
+
+
+def worker_state(worker: Worker, now: datetime) -> WorkerState:
+    """Where one incarnation of a worker stands, by the age of its last sign of life."""
+    if worker.offline_at is not None:
+        return "retired"
+    silence = seconds_since(worker.seen_at, now)
+    if silence > WORKER_DEAD_AFTER:
+        return "dead"
+    return "late" if silence > BEATS_UNTIL_LATE * worker.freq else "online"
+
+
+def worker_states(workers: Iterable[Worker], now: datetime) -> list[tuple[Worker, WorkerState]]:
+    """Each worker with its state, worst first, without the retired.
+
+    A silent incarnation whose name has come back since is retired as well: its
+    host has replaced it.
+    """
+    known = list(workers)
+    newest = _newest_by_name(known)
+    standing = [
+        (worker, worker_state(worker, now))
+        for worker in known
+        if newest[worker.name] is worker or not _replaced(worker, newest, now)
+    ]
+    return sorted(
+        (pair for pair in standing if pair[1] != "retired"),
+        key=lambda pair: (WORKER_STATES.index(pair[1]), pair[0].name, pair[0].id),
+    )
+
+
+def _newest_by_name(workers: Iterable[Worker]) -> dict[str, Worker]:
+    newest: dict[str, Worker] = {}
+    for worker in workers:
+        best = newest.setdefault(worker.name, worker)
+        if worker.seen_at > best.seen_at:
+            newest[worker.name] = worker
+    return newest
+
+
+def _replaced(worker: Worker, newest: dict[str, Worker], now: datetime) -> bool:
+    return worker_state(worker, now) != "online" and newest[worker.name].seen_at > worker.seen_at
+
+
+def heartbeat_state(heartbeat: Heartbeat | None, now: datetime) -> BeatState:
+    """Whether a process that must be there has lately said so."""
+    if heartbeat is None:
+        return "never"
+    silence = seconds_since(heartbeat.at, now)
+    if silence > HEARTBEAT_DEAD_AFTER:
+        return "dead"
+    return "late" if silence > HEARTBEAT_LATE_AFTER else "online"
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What decides whether we can see: the monitor, its broker, and how far it is behind.
+
+    `broker_ok` is None where nobody has asked the broker yet; `lag` is seconds
+    or None; `last_gap` is the end of the latest span known to be missing.
+    """
+
+    anything_seen: bool
+    monitor: Heartbeat | None
+    broker_ok: bool | None
+    broker_since: datetime | None
+    lag: float | None
+    last_gap: datetime | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The word of the system, since when, and why."""
+
+    word: Word
+    since: datetime | None = None
+    reason: Reason | None = None
+
+
+def verdict(sight: Sight, now: datetime) -> Verdict:
+    """Blind if the record can't be trusted now, ready if nothing has ever been seen, else quiet."""
+    if not sight.anything_seen:
+        return Verdict("ready")
+    if heartbeat_state(sight.monitor, now) != "online":
+        return Verdict("blind", sight.monitor.at if sight.monitor else None, "monitor")
+    if sight.broker_ok is False:
+        return Verdict("blind", sight.broker_since, "broker")
+    if sight.lag is not None and sight.lag > LAG_LIMIT:
+        return Verdict("blind", now - timedelta(seconds=sight.lag), "lag")
+    return Verdict("quiet", sight.last_gap)
+
+
+QueueState = Literal["healthy", "late", "none", "idle", "unknown"]
+# Worst first, as pages list them.
+QUEUE_STATES: tuple[QueueState, ...] = ("none", "late", "unknown", "healthy", "idle")
+
+
+def queue_state(
+    *, depth: int | None, oldest: float | None, target: float | None, served: bool, moving: bool
+) -> QueueState:
+    """How a queue stands; `served`: an online worker takes from it; `moving`: jobs came or went lately."""
+    if depth is None:
+        return "unknown"
+    if depth > 0 and not served:
+        return "none"
+    if oldest is not None and target is not None and oldest > target:
+        return "late"
+    return "healthy" if depth > 0 or moving else "idle"
+
+
+def slots_by_queue(workers: Iterable[Worker]) -> dict[str, int | None]:
+    """How many slots serve each queue; None where a worker did not tell its slots.
+
+    A worker that did not tell its queues counts for none of them.
+    """
+    slots: dict[str, int | None] = defaultdict(int)
+    for worker in workers:
+        for queue in queues_of(worker):
+            before = slots[queue]
+            slots[queue] = None if before is None or worker.slots is None else before + worker.slots
+    return dict(slots)
+
+
+def queues_of(worker: Worker) -> list[str]:
+    """The queues that a worker takes from; empty if it did not tell."""
+    return [name for name in (worker.queues or "").split(",") if name]

@@ -1,0 +1,164 @@
+"""Finding jobs: filters become keyset pages, newest first, that cost the same at any size.
+
+What no index serves is looked for among the newest candidates only, a window
+at a time, so that no filter can scan the record. Counts stop at a limit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from jobs.headlines import HOUR, TREND_HOURS
+from jobs.models import Bucket, Cluster, Job, Standing, State, Visible
+from jobs.rollups import UNKNOWN
+
+if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.contrib.auth.models import AnonymousUser
+
+PAGE_SIZE = 50
+COUNT_LIMIT = 1_000
+WINDOW = 5_000
+NAMES_LIMIT = 1_000
+
+
+@dataclass(frozen=True)
+class Query:
+    """What to look for, and from which job on: `before` and `after` are ids of Job, exclusive."""
+
+    state: str | None = None
+    task: str | None = None
+    queue: str | None = None
+    before: int | None = None
+    after: int | None = None
+    cluster_id: int = Cluster.DEFAULT_ID
+
+
+@dataclass(frozen=True)
+class Page:
+    """Jobs newest first; `older` and `newer` are where the neighbours begin, None without one.
+
+    `count` is exact unless `more`: then there are at least so many.
+    """
+
+    jobs: list[Job]
+    older: int | None
+    newer: int | None
+    count: int
+    more: bool
+
+
+EMPTY = Page(jobs=[], older=None, newer=None, count=0, more=False)
+
+
+def find(query: Query, user: AbstractBaseUser | AnonymousUser) -> Page:
+    """The page of jobs that `user` may see. At most five statements."""
+    candidates = Candidates.of(query, user)
+    if query.after is not None:
+        return _page_after(query, candidates, user)
+    ids, older = candidates.older_than(query.before)
+    newer = ids[0] if ids and query.before is not None else None
+    return _page(ids, older, newer, candidates, user)
+
+
+def _page_after(query: Query, candidates: Candidates, user: AbstractBaseUser | AnonymousUser) -> Page:
+    """The page of the next newer jobs; the first page if there are not enough of them to fill one."""
+    assert query.after is not None
+    ids = candidates.newer_than(query.after)
+    if len(ids) <= PAGE_SIZE:
+        ids, older = candidates.older_than(None)
+        return _page(ids, older, None, candidates, user)
+    shown = ids[:PAGE_SIZE][::-1]
+    return _page(shown, shown[-1], shown[0], candidates, user)
+
+
+def _page(
+    ids: list[int],
+    older: int | None,
+    newer: int | None,
+    candidates: Candidates,
+    user: AbstractBaseUser | AnonymousUser,
+) -> Page:
+    count, more = candidates.count()
+    found = Job.objects.visible_to(user).in_bulk(ids)
+    return Page([found[pk] for pk in ids if pk in found], older, newer, count, more)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Rows, one a job, that an index finds in the order of their ids; `residue` no index serves."""
+
+    rows: Visible
+    residue: dict[str, str]
+
+    @classmethod
+    def of(cls, query: Query, user: AbstractBaseUser | AnonymousUser) -> Candidates:
+        wanted = {"state": query.state, "task": query.task, "queue": query.queue}
+        told = {name: value for name, value in wanted.items() if value}
+        by_standing = query.state is not None and query.state != State.SUCCEEDED
+        served = {"state"} if by_standing else set()
+        served |= {"task"} if "task" in told else {"queue"}
+        model: type[Job] | type[Standing] = Standing if by_standing else Job
+        rows = model.objects.visible_to(user).filter(
+            cluster=query.cluster_id, **{name: value for name, value in told.items() if name in served}
+        )
+        return cls(rows, {name: value for name, value in told.items() if name not in served})
+
+    def older_than(self, before: int | None) -> tuple[list[int], int | None]:
+        """A page of ids, newest first, and where the next one begins."""
+        older = self.rows if before is None else self.rows.filter(pk__lt=before)
+        ids = _ids(self._matching(older.order_by("-pk")).order_by("-pk")[: PAGE_SIZE + 1])
+        if len(ids) > PAGE_SIZE:
+            return ids[:PAGE_SIZE], ids[PAGE_SIZE - 1]
+        return ids, self._end_of_window(older)
+
+    def newer_than(self, after: int) -> list[int]:
+        """A page of ids and one more, oldest first."""
+        newer = self.rows.filter(pk__gt=after).order_by("pk")
+        return _ids(self._matching(newer).order_by("pk")[: PAGE_SIZE + 1])
+
+    def count(self) -> tuple[int, bool]:
+        """How many there are, and whether there may be more than that."""
+        matching = self._matching(self.rows.order_by("-pk"))
+        count = matching.order_by()[: COUNT_LIMIT + 1].count()
+        if count > COUNT_LIMIT:
+            return COUNT_LIMIT, True
+        return count, self._end_of_window(self.rows) is not None
+
+    def _matching(self, rows: Visible) -> Visible:
+        if not self.residue:
+            return rows
+        windowed: Visible = rows.model.objects.filter(pk__in=rows.values("pk")[:WINDOW], **self.residue)
+        return windowed
+
+    def _end_of_window(self, rows: Visible) -> int | None:
+        """The oldest id looked at, where there are older ones not looked at yet."""
+        if not self.residue:
+            return None
+        edge = _ids(rows.order_by("-pk")[WINDOW - 1 : WINDOW + 1])
+        return edge[0] if len(edge) == 2 else None
+
+
+def _ids(rows: Any) -> list[int]:
+    return list(rows.values_list("pk", flat=True))
+
+
+@dataclass(frozen=True)
+class Names:
+    """Tasks and queues to choose from, each sorted."""
+
+    tasks: list[str]
+    queues: list[str]
+
+
+def names(cluster_id: int, user: AbstractBaseUser | AnonymousUser, now: datetime) -> Names:
+    """The tasks and queues that were heard of in the last day; one statement."""
+    day_ago = int(now.timestamp() // HOUR) - TREND_HOURS
+    lately = Bucket.objects.visible_to(user).filter(cluster=cluster_id, tier=Bucket.HOUR, start__gte=day_ago)
+    pairs = list(lately.order_by().values_list("task", "queue").distinct()[:NAMES_LIMIT])
+    return Names(
+        tasks=sorted({task for task, _ in pairs} - {UNKNOWN}),
+        queues=sorted({queue for _, queue in pairs} - {UNKNOWN}),
+    )

@@ -1,0 +1,88 @@
+"""What the overview shows, read at one moment; its cost does not grow with the number of jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from jobs import history
+from jobs.history import Memory, QueueMinute, Traffic
+from jobs.liveness import WorkerState, worker_states
+from jobs.models import Job, Standing, State, Worker
+from jobs.rollups import Sketch
+from jobs.trust import Trust, fresh, read_trust
+
+LATEST_FAILURES = 8
+MOST_WORKERS = 1_000
+DEAD_SHOWN_FOR = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All that the overview needs. Minutes are counted since the epoch."""
+
+    now: datetime
+    trust: Trust
+    traffic: Traffic
+    latency: Mapping[int, Sketch]
+    samples: Mapping[int, Mapping[str, QueueMinute]]
+    busy: Mapping[int, float | None]
+    workers: Sequence[tuple[Worker, WorkerState]]
+    failures: Sequence[Job]
+    anything: bool
+
+    @property
+    def at(self) -> float:
+        """Seconds since the epoch."""
+        return self.now.timestamp()
+
+    @property
+    def online(self) -> list[Worker]:
+        """The workers that are there."""
+        return [worker for worker, state in self.workers if state == "online"]
+
+    @property
+    def latest(self) -> dict[str, QueueMinute]:
+        """The last sample of each queue, if it is fresh."""
+        latest: dict[str, QueueMinute] = {}
+        for minute in sorted(self.samples):
+            latest.update(self.samples[minute])
+        return {queue: sample for queue, sample in latest.items() if fresh(sample.at, self.now)}
+
+
+def look(cluster_id: int, now: datetime, memory: Memory) -> Seen:
+    """Everything at once; finished minutes come from `memory`, which learns those it lacks."""
+    trust = read_trust(cluster_id, now)
+    traffic = history.read_traffic(cluster_id, now.timestamp())
+    workers = read_workers(cluster_id, trust)
+    seen = Seen(
+        now=now,
+        trust=trust,
+        traffic=traffic,
+        latency=history.read_latency(cluster_id, traffic.minutes, memory),
+        samples=history.read_queues(cluster_id, now, memory),
+        busy=history.read_busy(cluster_id, now, memory),
+        workers=workers,
+        failures=_read_failures(cluster_id),
+        anything=bool(workers) or _any_job(cluster_id, traffic),
+    )
+    memory.forget_before(history.window(seen.at).start)
+    return seen
+
+
+def _any_job(cluster_id: int, traffic: Traffic) -> bool:
+    return traffic.first_hour is not None or Job.objects.filter(cluster=cluster_id).exists()
+
+
+def read_workers(cluster_id: int, trust: Trust) -> list[tuple[Worker, WorkerState]]:
+    """Each worker that should be there, with its state, worst first; one statement."""
+    standing = Worker.objects.filter(
+        cluster=cluster_id, offline_at=None, seen_at__gte=trust.as_of - DEAD_SHOWN_FOR
+    )
+    return worker_states(standing.order_by("-seen_at")[:MOST_WORKERS], trust.as_of)
+
+
+def _read_failures(cluster_id: int) -> list[Job]:
+    standing = Standing.objects.filter(cluster=cluster_id, state=State.FAILED).select_related("job")
+    return [row.job for row in standing.order_by("-job_id")[:LATEST_FAILURES]]

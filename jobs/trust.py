@@ -1,0 +1,145 @@
+"""Whether the record can be trusted now: what was last heard of the processes that make it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from django.db.models import Count, Max, Sum
+
+from jobs.job_frame import epoch
+from jobs.liveness import SAMPLE_STALE_AFTER, Sight, Verdict, heartbeat_state, seconds_since, verdict
+from jobs.models import Gap, Heartbeat, Position, Quarantine
+
+GAPS_OF = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How far the record has read its sources; lag in seconds."""
+
+    last_event: datetime | None
+    committed: datetime | None
+    lag: float | None
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Spans of the last day in which events are known to be missing."""
+
+    count: int
+    lost: int
+    last_end: datetime | None
+
+
+@dataclass(frozen=True)
+class Trust:
+    """All signs of life and of loss, read at one moment."""
+
+    now: datetime
+    heartbeats: Mapping[str, Heartbeat]
+    reading: Reading
+    gaps: Gaps
+    quarantined: int
+
+    @property
+    def broker_ok(self) -> bool | None:
+        """Whether the broker answered the monitor's last question; None if nobody has asked lately."""
+        return broker_ok(self.heartbeats.get("broker"), self.now)
+
+    @property
+    def as_of(self) -> datetime:
+        """When workers were last to be seen at all: a blind monitor makes no worker dead."""
+        monitor = self.heartbeats.get("monitor")
+        if heartbeat_state(monitor, self.now) != "online":
+            return min(self.now, monitor.at) if monitor else self.now
+        if self.broker_ok is False and self.reading.committed is not None:
+            return min(self.now, self.reading.committed)
+        return self.now
+
+    @property
+    def _broker_since(self) -> datetime | None:
+        """When the broker was last of use, as far as is known: no later than it failed to answer."""
+        broker = self.heartbeats.get("broker")
+        moments = [self.reading.committed, broker.at if broker else None]
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def verdict(self, *, anything_seen: bool) -> Verdict:
+        """The word of the system."""
+        sight = Sight(
+            anything_seen=anything_seen,
+            monitor=self.heartbeats.get("monitor"),
+            broker_ok=self.broker_ok,
+            broker_since=self._broker_since,
+            lag=self.reading.lag,
+            last_gap=self.gaps.last_end,
+        )
+        return verdict(sight, self.now)
+
+    def record(self) -> dict[str, Any]:
+        """The `record` of a frame."""
+        monitor = heartbeat_state(self.heartbeats.get("monitor"), self.now)
+        return {
+            "lag": self.reading.lag,
+            "lost": self.gaps.lost,
+            "gaps": self.gaps.count,
+            "last_event": epoch(self.reading.last_event),
+            "quarantined": self.quarantined,
+            "monitor": "late" if monitor == "dead" else monitor,
+        }
+
+    def schedules(self) -> dict[str, Any]:
+        """The `schedules` of a frame: how Beat is."""
+        beat = self.heartbeats.get("beat")
+        return {"state": heartbeat_state(beat, self.now), "seen": epoch(beat.at if beat else None)}
+
+
+def read_trust(cluster_id: int, now: datetime) -> Trust:
+    """Four statements over small tables."""
+    return Trust(
+        now=now,
+        heartbeats={heartbeat.name: heartbeat for heartbeat in Heartbeat.objects.all()},
+        reading=_read_position(cluster_id, now),
+        gaps=_read_gaps(cluster_id, now),
+        quarantined=Quarantine.objects.filter(cluster=cluster_id).aggregate(n=Sum("count"))["n"] or 0,
+    )
+
+
+def fresh(at: datetime, now: datetime) -> bool:
+    """Whether a sample still tells how things are."""
+    return seconds_since(at, now) <= SAMPLE_STALE_AFTER
+
+
+def broker_ok(heartbeat: Heartbeat | None, now: datetime) -> bool | None:
+    """Whether the broker answered when last asked; None if that was not lately."""
+    if heartbeat is None or not fresh(heartbeat.at, now):
+        return None
+    detail = orjson.loads(heartbeat.detail)
+    return bool(detail["ok"]) if isinstance(detail, dict) and "ok" in detail else None
+
+
+def _read_position(cluster_id: int, now: datetime) -> Reading:
+    positions = list(Position.objects.filter(cluster=cluster_id))
+    lags = [
+        position.lag
+        for position in positions
+        if position.lag is not None and position.committed_at and fresh(position.committed_at, now)
+    ]
+    return Reading(
+        last_event=_latest(position.last_event_at for position in positions),
+        committed=_latest(position.committed_at for position in positions),
+        lag=max(lags, default=None),
+    )
+
+
+def _latest(moments: Iterable[datetime | None]) -> datetime | None:
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
+def _read_gaps(cluster_id: int, now: datetime) -> Gaps:
+    lately = Gap.objects.filter(cluster=cluster_id, ended_at__gte=now - GAPS_OF)
+    found = lately.aggregate(count=Count("id"), lost=Sum("lost"), last=Max("ended_at"))
+    return Gaps(found["count"], found["lost"] or 0, found["last"])

@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.conf import settings
+from django.db import OperationalError
+from django.utils import timezone
+from django_celery_beat.models import (
+    ClockedSchedule,
+    CrontabSchedule,
+    IntervalSchedule,
+    PeriodicTask,
+    SolarSchedule,
+)
+
+from jobs.models import Heartbeat
+from tests.harness import Installation, RedisServer, eventually
+from workers.app import app
+from workers.brokers import connect
+from workers.brokers.redis import step_keys
+from workers.scheduler import ScheduleEntry, Scheduler, next_run, problem
+
+NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+YESTERDAY = NOON - timedelta(days=1)
+
+
+def every(seconds: int) -> dict[str, Any]:
+    return {"interval": IntervalSchedule(every=seconds, period=IntervalSchedule.SECONDS)}
+
+
+def cron(minute: str, hour: str = "*", days: str = "*", zone: str = "UTC") -> dict[str, Any]:
+    fields = {"day_of_week": days, "day_of_month": "*", "month_of_year": "*", "timezone": ZoneInfo(zone)}
+    return {"crontab": CrontabSchedule(minute=minute, hour=hour, **fields)}
+
+
+def planned(**fields: Any) -> PeriodicTask:
+    """A schedule that never touched the database."""
+    return PeriodicTask(**{"name": "s", "task": "t", "enabled": True, "date_changed": YESTERDAY, **fields})
+
+
+def saved(name: str, when: dict[str, Any], **fields: Any) -> PeriodicTask:
+    """A schedule in the database that sends `tests.tasks.add` to the queue `beaten`."""
+    for schedule in when.values():
+        schedule.save()
+    what = {"task": "tests.tasks.add", "queue": "beaten", "args": "[1, 2]"}
+    task: PeriodicTask = PeriodicTask.objects.create(name=name, **when, **{**what, **fields})
+    return task
+
+
+def utc(*parts: int) -> datetime:
+    return datetime(*parts, tzinfo=UTC)  # type: ignore[misc,arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({**every(60), "last_run_at": NOON - timedelta(seconds=20)}, NOON + timedelta(seconds=40)),
+        ({**every(60), "last_run_at": NOON - timedelta(hours=3)}, NOON),
+        ({**every(7200), "date_changed": NOON - timedelta(hours=1)}, NOON + timedelta(hours=1)),
+        ({**cron("30", "2"), "last_run_at": utc(2026, 11, 21, 2, 30)}, utc(2026, 11, 22, 2, 30)),
+        ({**cron("30", "2"), "last_run_at": utc(2026, 11, 20, 2, 30)}, NOON),
+        ({**cron("0", "6", "1-5", "America/New_York"), "last_run_at": NOON}, utc(2026, 11, 23, 11, 0)),
+        ({"clocked": ClockedSchedule(clocked_time=utc(2026, 12, 1)), "one_off": True}, utc(2026, 12, 1)),
+        ({"clocked": ClockedSchedule(clocked_time=YESTERDAY), "one_off": True}, NOON),
+        ({**every(60), "start_time": utc(2026, 11, 24)}, utc(2026, 11, 24)),
+        ({**cron("30", "2"), "start_time": utc(2026, 11, 24, 9)}, utc(2026, 11, 24, 9)),
+    ],
+)
+def test_the_next_run_is_when_beat_will_send_it(fields: dict[str, Any], expected: datetime) -> None:
+    assert next_run(planned(**fields), NOON) == expected
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {**every(60), "enabled": False},
+        {**every(60), "one_off": True, "total_run_count": 1},
+        {**every(60), "expires": NOON},
+        {**cron("30", "2"), "last_run_at": NOON, "expires": NOON + timedelta(hours=1)},
+        {**cron("30", "25")},
+        {},
+    ],
+)
+def test_what_won_t_run_has_no_next_run(fields: dict[str, Any]) -> None:
+    assert next_run(planned(**fields), NOON) is None
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        # Clocks go forward on 29 March 2026 at 01:00 UTC and back on 25 October.
+        (utc(2026, 3, 27, 2, 0), utc(2026, 3, 28, 2, 0)),
+        (utc(2026, 3, 29, 1, 0), utc(2026, 3, 30, 1, 0)),
+        (utc(2026, 10, 24, 1, 0), utc(2026, 10, 25, 2, 0)),
+    ],
+)
+def test_daylight_saving_keeps_the_hour_on_the_wall(last: datetime, expected: datetime) -> None:
+    task = planned(**cron("0", "3", zone="Europe/Berlin"), last_run_at=last)
+
+    assert next_run(task, last + timedelta(seconds=1)) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        (cron("61"), "61"),
+        (cron("0", "noon"), "noon"),
+        (every(0), "zero"),
+        ({"interval": IntervalSchedule(every=1, period="fortnights")}, "fortnights"),
+        ({"solar": SolarSchedule(event="sunset", latitude=1000, longitude=0)}, "can't be read"),
+        ({}, "no interval"),
+        ({**every(5), "args": "{}"}, "args is not a JSON list"),
+        ({**every(5), "args": "[1,"}, "args is not a JSON list"),
+        ({**every(5), "kwargs": "[]"}, "kwargs is not a JSON object"),
+        ({**every(5), "headers": "7"}, "headers is not a JSON object"),
+    ],
+)
+def test_a_row_that_beat_can_t_run_says_why(fields: dict[str, Any], says: str) -> None:
+    told = problem(planned(**fields))
+
+    assert told is not None
+    assert says in told
+
+
+def test_a_good_row_has_no_problem() -> None:
+    assert problem(planned(**cron("*/5", "0-6"), args='["x"]', kwargs='{"y": 1}')) is None
+
+
+@pytest.fixture
+def scheduler(transactional_db: None, redis_url: str) -> Scheduler:
+    return Scheduler(app=app)
+
+
+def reloaded(scheduler: Scheduler) -> Scheduler:
+    """What Beat knows after it has looked at the database."""
+    assert scheduler.schedule is not None
+    return scheduler
+
+
+def waiting() -> int:
+    return connect(settings.REDIS_URL).sample(["beaten"])["beaten"].depth
+
+
+def ticked(scheduler: Scheduler) -> float:
+    """Tick until there is nothing more to do at once; how long Beat would sleep then."""
+    return eventually(lambda: scheduler.tick(), 10, "Beat has done what was due")
+
+
+def test_a_crontab_far_from_this_hour_is_loaded(scheduler: Scheduler) -> None:
+    hour = (timezone.now().hour + 12) % 24
+    saved("far away", cron("0", str(hour)))
+
+    assert "far away" in reloaded(scheduler).schedule
+
+
+def test_a_broken_row_stops_no_other_and_is_logged_once(
+    scheduler: Scheduler, caplog: pytest.LogCaptureFixture
+) -> None:
+    saved("good", every(1))
+    saved("broken", every(1))
+    PeriodicTask.objects.filter(name="broken").update(args="[1,")
+    saved("later", every(3600))
+
+    assert {"good", "later"} <= reloaded(scheduler).schedule.keys()
+    saved("later still", every(3600))
+    assert "broken" not in reloaded(scheduler).schedule
+    assert [r.getMessage() for r in caplog.records if "'broken'" in r.getMessage()] == [
+        "schedule 'broken' can't run: args is not a JSON list"
+    ]
+    assert PeriodicTask.objects.get(name="broken").enabled
+
+
+def test_a_run_is_saved_at_once_and_overwrites_no_edit(scheduler: Scheduler) -> None:
+    task = saved("often", every(3600), last_run_at=timezone.now() - timedelta(hours=2))
+    reloaded(scheduler)
+    PeriodicTask.objects.filter(pk=task.pk).update(description="edited meanwhile")
+
+    ticked(scheduler)
+
+    task.refresh_from_db()
+    assert (task.total_run_count, task.description) == (1, "edited meanwhile")
+    assert task.last_run_at > timezone.now() - timedelta(minutes=1)
+    assert waiting() == 1
+
+
+def test_an_unwritable_database_makes_no_job_run_twice(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved("often", every(3600), last_run_at=timezone.now() - timedelta(hours=2))
+    reloaded(scheduler)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ScheduleEntry, "save", _raise(OperationalError("database is locked")))
+        ticked(scheduler)
+        saved("another", every(3600))  # makes Beat read the rows again, the unsaved one with them
+        ticked(scheduler)
+        assert PeriodicTask.objects.get(name="often").total_run_count == 0
+
+    ticked(scheduler)
+    assert PeriodicTask.objects.get(name="often").total_run_count == 1
+    assert waiting() == 1
+
+
+def test_an_unreadable_database_leaves_beat_what_it_knows(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved("often", every(3600), last_run_at=timezone.now() - timedelta(hours=2))
+    reloaded(scheduler)
+    saved("another", every(3600))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Scheduler, "enabled_models", _raise(OperationalError("no such file")))
+        ticked(scheduler)
+        assert waiting() == 1
+
+    ticked(scheduler)
+    assert "another" in scheduler.schedule
+    assert waiting() == 1
+
+
+def test_a_broker_that_is_away_costs_no_run(scheduler: Scheduler, redis_server: RedisServer) -> None:
+    overdue = timezone.now() - timedelta(hours=2)
+    saved("first", every(3600), last_run_at=overdue)
+    ticked(scheduler)
+    second = saved("second", every(3600), last_run_at=overdue)
+
+    redis_server.kill()
+    try:
+        assert ticked(scheduler) > 0
+        assert ticked(scheduler) > 0
+        second.refresh_from_db()
+        assert (second.total_run_count, second.last_run_at) == (0, overdue)
+    finally:
+        redis_server.start()
+
+    eventually(lambda: scheduler.tick() and waiting() == 2, 15, "the run is made up for", every=0.5)
+    second.refresh_from_db()
+    assert second.total_run_count == 1
+
+
+def test_beat_says_that_it_lives(scheduler: Scheduler) -> None:
+    saved("one", every(3600))
+
+    ticked(scheduler)
+
+    heartbeat = Heartbeat.objects.get(name="beat")
+    assert heartbeat.at > timezone.now() - timedelta(minutes=1)
+    assert json.loads(heartbeat.detail) == {"schedules": 2, "unreadable": 0}  # Celery's own clean-up is one
+
+
+def test_an_edit_takes_effect_while_beat_runs(installation: Installation, redis_server: RedisServer) -> None:
+    beat = installation.beat()
+    eventually(lambda: Heartbeat.objects.filter(name="beat").exists(), 30, beat.text)
+
+    saved("new", every(1), headers='{"release": "9f3c1e2"}')
+    eventually(lambda: waiting() > 1, 15, beat.text)
+    message = redis_server.client().lindex(step_keys("beaten")[4], -1)  # the list of priority 5
+    assert message is not None
+    assert json.loads(message)["headers"]["periodic_task_name"] == "new"
+
+    task = PeriodicTask.objects.get(name="new")
+    task.enabled = False
+    task.save()
+    eventually(lambda: known_to_beat() == 1, 15, beat.text)
+    assert PeriodicTask.objects.get(name="new").total_run_count == waiting()
+
+    assert beat.stop() == 0
+
+
+def known_to_beat() -> int:
+    """How many schedules Beat has in mind, as its heartbeat tells."""
+    return int(json.loads(Heartbeat.objects.get(name="beat").detail)["schedules"])
+
+
+def _raise(error: Exception) -> Callable[..., Any]:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return fail

@@ -1,0 +1,46 @@
+"""What a broker can be asked, whatever its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+
+class BrokerUnreachable(Exception):
+    """The broker did not answer, in time or at all; the text says why in one line."""
+
+
+@dataclass(frozen=True)
+class QueueDepth:
+    """How a queue stands.
+
+    `depth` counts the messages that wait, over all priorities; `oldest_at` is
+    since when the oldest of them waits (its publish, or its eta if that was
+    later), None if nothing waits or no message says; `unacked` counts the
+    messages of this queue that a worker holds, None if the broker can't tell.
+    """
+
+    depth: int
+    oldest_at: datetime | None
+    unacked: int | None
+
+
+class Broker(Protocol):
+    """One broker, asked read-only questions. All raise BrokerUnreachable."""
+
+    def sample(self, queues: Sequence[str]) -> dict[str, QueueDepth]:
+        """How each of `queues` stands now; a queue that does not exist has depth 0."""
+
+    def unacked(self) -> int | None:
+        """Messages held by workers, over all queues; None if it can't tell."""
+
+    def discover(self) -> set[str]:
+        """The names of the queues that jobs were ever sent to."""
+
+    def latency(self) -> float:
+        """Seconds that one question and its answer take."""
+
+    def close(self) -> None:
+        """Let go of the connection."""

@@ -1,0 +1,141 @@
+"""Redis as a broker, read with one round trip for all queues."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
+
+import orjson
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from workers.brokers.broker import BrokerUnreachable, QueueDepth
+from workers.brokers.transport import STEPS
+
+SEPARATOR = "\x06\x16"
+BINDINGS = "_kombu.binding."
+UNACKED = "unacked"
+NOT_JOBS = ("celeryev", "pidbox")
+# How many messages at the old end of a list are looked at: those that wait for their eta don't count.
+LOOKED_AT = 3
+TIMEOUT = 2.0
+
+
+class RedisBroker:
+    """kombu's lists: one for each queue and priority step, oldest message last."""
+
+    schemes: ClassVar[frozenset[str]] = frozenset({"redis", "rediss", "unix", "redis+socket"})
+
+    def __init__(self, url: str) -> None:
+        # No retries: a broker that is away is told at once, and asked again with the next sample.
+        self._client = redis.Redis.from_url(
+            redis_address(url),
+            socket_timeout=TIMEOUT,
+            socket_connect_timeout=TIMEOUT,
+            retry=Retry(NoBackoff(), 0),
+        )
+
+    def sample(self, queues: Sequence[str]) -> dict[str, QueueDepth]:
+        keys = [(queue, key) for queue in queues for key in step_keys(queue)]
+        with self._asking(), self._client.pipeline(transaction=False) as pipe:
+            for _, key in keys:
+                pipe.llen(key)
+                pipe.lrange(key, -LOOKED_AT, -1)
+            answers = pipe.execute()
+        lists = zip(keys, zip(answers[::2], answers[1::2], strict=True), strict=True)
+        return _depths(
+            queues, [(queue, depth, messages) for (queue, _), (depth, messages) in lists], time.time()
+        )
+
+    def unacked(self) -> int | None:
+        with self._asking():
+            return int(self._client.hlen(UNACKED))
+
+    def discover(self) -> set[str]:
+        with self._asking():
+            bindings = list(self._client.scan_iter(match=f"{BINDINGS}*", count=1000, _type="set"))
+            with self._client.pipeline(transaction=False) as pipe:
+                for binding in bindings:
+                    pipe.smembers(binding)
+                members = pipe.execute()
+        return set(queue_names(member for group in members for member in group))
+
+    def latency(self) -> float:
+        began = time.monotonic()
+        with self._asking():
+            self._client.ping()
+        return time.monotonic() - began
+
+    def close(self) -> None:
+        self._client.close()
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        try:
+            yield
+        except (redis.RedisError, OSError) as error:
+            raise BrokerUnreachable(f"{type(error).__name__}: {error}") from error
+
+
+def redis_address(url: str) -> str:
+    """The address as redis-py reads it: kombu's redis+socket://path?virtual_host=n is unix://path?db=n."""
+    parts = urlsplit(url)
+    if parts.scheme != "redis+socket":
+        return url
+    database = parse_qs(parts.query).get("virtual_host", ["0"])[0]
+    return f"unix://{parts.path}?db={database}"
+
+
+def step_keys(queue: str) -> list[str]:
+    """The lists of a queue, the most urgent first."""
+    return [f"{queue}{SEPARATOR}{step}" if step else queue for step in STEPS]
+
+
+def queue_names(members: Iterable[bytes]) -> Iterator[str]:
+    """The queues of kombu's bindings (routing key, pattern, queue), without those of events and control."""
+    for member in members:
+        queue = member.decode(errors="replace").split(SEPARATOR)[-1]
+        if queue and not any(word in queue for word in NOT_JOBS):
+            yield queue
+
+
+def waiting_since(message: bytes, now: float) -> float | None:
+    """Since when this message waits (epoch seconds); None if that can't be told or it is not due yet."""
+    try:
+        headers = orjson.loads(message)["headers"]
+        published = float(headers["nightdesk"]["at"])
+        eta = _epoch(headers.get("eta"))
+    except (ValueError, KeyError, TypeError):
+        return None
+    if eta is not None and eta > now:
+        return None
+    return max(published, eta or published)
+
+
+def _epoch(text: Any) -> float | None:
+    if text is None:
+        return None
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _depths(
+    queues: Sequence[str], lists: Sequence[tuple[str, int, list[bytes]]], now: float
+) -> dict[str, QueueDepth]:
+    depths = dict.fromkeys(queues, 0)
+    oldest: dict[str, float] = {}
+    for queue, depth, messages in lists:
+        depths[queue] += depth
+        since = [moment for message in messages if (moment := waiting_since(message, now)) is not None]
+        if since:
+            oldest[queue] = min([*since, oldest.get(queue, since[0])])
+    return {queue: QueueDepth(depths[queue], _moment(oldest.get(queue)), None) for queue in queues}
+
+
+def _moment(epoch: float | None) -> datetime | None:
+    return None if epoch is None else datetime.fromtimestamp(epoch, UTC)

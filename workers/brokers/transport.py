@@ -1,0 +1,75 @@
+"""Celery's Redis transport with priorities as everywhere else: 9 is the most urgent.
+
+Celery's own Redis transport serves the lowest number first. The number is
+inverted here alone, where a message is put into (or back into) its list; the
+message keeps the number that its producer gave, so that a retry, which
+publishes again with that number, is not inverted twice.
+
+It also mends what happens when Redis goes away under a running job: kombu's
+channel then fails with an AttributeError, which ends the worker, or forgets
+the acknowledgement, and the finished job runs again an hour later.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, ClassVar
+
+from kombu import transport
+from kombu.transport import redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+STEPS = tuple(range(10))
+ALIASES = ("redis", "rediss")
+
+logger = logging.getLogger(__name__)
+
+
+class QoS(redis.QoS):
+    """Keeps an acknowledgement that Redis could not take, until it can."""
+
+    # Of this process, not of a channel: a reconnect makes new channels. Tags are unique.
+    late: ClassVar[set[str]] = set()
+
+    def ack(self, delivery_tag: str) -> None:
+        try:
+            super().ack(delivery_tag)
+        except self.channel.connection_errors as error:  # type: ignore[attr-defined]
+            logger.warning("a finished job can't be acknowledged yet: %s", error)
+            self.late.add(delivery_tag)
+            self._quick_ack(delivery_tag)  # type: ignore[attr-defined]
+
+    def restore_visible(self, start: int = 0, num: int = 10, interval: int = 10) -> None:
+        """Hand out again what nobody acknowledged in time; first acknowledge what was late."""
+        for tag in list(self.late):
+            self._remove_from_indices(tag).execute()  # type: ignore[attr-defined]
+            self.late.discard(tag)
+        super().restore_visible(start, num, interval)
+
+
+class Channel(redis.Channel):
+    """A channel whose list 0, the one that is emptied first, holds priority 9."""
+
+    QoS = QoS
+    priority_steps = list(STEPS)
+
+    def _get_message_priority(self, message: dict[str, Any], reverse: bool = False) -> int:
+        return int(super()._get_message_priority(message, reverse=not reverse))
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        if getattr(self.connection, "client", None) is None:
+            raise RedisConnectionError("this channel's connection was lost")
+        return dict(super()._connparams(asynchronous))  # type: ignore[misc]
+
+
+class Transport(redis.Transport):
+    """Redis over TCP, TLS or a unix socket."""
+
+    Channel = Channel
+
+
+def register() -> None:
+    """Have redis://, rediss:// and redis+socket:// mean this transport in this process."""
+    for alias in ALIASES:
+        transport.TRANSPORT_ALIASES[alias] = f"{__name__}:Transport"
+        transport._transport_cache.pop(alias, None)  # type: ignore[attr-defined]

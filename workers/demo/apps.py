@@ -1,0 +1,14 @@
+from django.apps import AppConfig
+from django.conf import settings
+
+from workers.app import app
+from workers.demo.routes import routes
+
+
+class DemoConfig(AppConfig):
+    name = "workers.demo"
+    label = "nightdesk_demo"
+    verbose_name = "Demo shop"
+
+    def ready(self) -> None:
+        app.conf.task_routes = routes(settings.QUEUES)

@@ -1,0 +1,29 @@
+"""Which queue each task of the shop goes to, and how urgent it is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+TASKS = "workers.demo.tasks."
+# task: (queue, priority)
+WISHES = {
+    "process_order": ("high", 8),
+    "charge_order": ("high", 8),
+    "confirm_order": ("high", 6),
+    "send_webhook": ("high", 5),
+    "process_valuation": ("default", 5),
+    "sync_product": ("default", 4),
+    "resize_image": ("low", 5),
+    "publish_gallery": ("low", 6),
+    "generate_report": ("low", 3),
+    "cleanup_expired": ("low", 1),
+}
+
+
+def routes(queues: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Celery's `task_routes`; a queue that is not declared gives way to the default one."""
+    return {
+        f"{TASKS}{task}": {"priority": priority} | ({"queue": queue} if queue in queues else {})
+        for task, (queue, priority) in WISHES.items()
+    }

@@ -1,0 +1,69 @@
+"""A worker's request: a job that kills its pool process may do so only so often."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.exceptions import Retry
+from celery.signals import task_retry
+from celery.utils.log import get_logger
+from celery.utils.saferepr import saferepr
+from django.conf import settings
+from kombu.exceptions import OperationalError
+
+from nightdesk.request import RecordedRequest
+
+LOSSES = "nightdesk_losses"
+RETRY_DELAY = 1
+
+logger = get_logger(__name__)
+
+
+class Request(RecordedRequest):
+    """Counts in the message itself how often the process under this job was lost.
+
+    Celery's own ways do not hold: requeueing (`task_reject_on_worker_lost`)
+    has no end, and `task_retry_on_worker_lost` is bounded by the task's
+    `max_retries`, which may be None or large. The count travels with the job,
+    so it holds whichever worker takes it next.
+    """
+
+    def _retry_worker_lost(self, exc: Exception, exc_info: Any) -> bool:
+        """Publish the job again; False, which makes it fail for good, once it was lost too often."""
+        losses = self._losses() + 1
+        if losses > settings.WORKER_LOST_RETRIES:
+            return False
+        try:
+            self._publish_again(losses)
+        except (OperationalError, OSError) as error:
+            # The broker is away: leave the message with it, unacknowledged, rather than lose the job.
+            logger.warning("%s[%s] was lost and can't be published again yet: %r", self.name, self.id, error)
+            self.reject(requeue=True)
+            return True
+        self._tell_of_the_retry(exc, exc_info)
+        return True
+
+    def _losses(self) -> int:
+        told = self.request_dict.get(LOSSES)
+        return told if isinstance(told, int) else 0
+
+    def _publish_again(self, losses: int) -> None:
+        request: Any = self._context  # type: ignore[attr-defined]
+        self.task.signature_from_request(
+            request,
+            countdown=RETRY_DELAY,
+            retries=request.retries + 1,
+            headers={**(request.headers or {}), LOSSES: losses},
+        ).apply_async()
+
+    def _tell_of_the_retry(self, exc: Exception, exc_info: Any) -> None:
+        """What Celery tells of any retry: backend, broker, event, signal."""
+        task: Any = self.task
+        request: Any = self._context  # type: ignore[attr-defined]
+        if self.store_errors:
+            task.backend.mark_as_retry(self.id, exc, exc_info.traceback, request=request)
+        self.acknowledge()
+        self.send_event("task-retried", exception=saferepr(exc), traceback=str(exc_info.traceback))
+        task.on_retry(exc, self.id, self.args, self.kwargs, exc_info)
+        task_retry.send(task, request=request, reason=Retry(exc=exc), einfo=exc_info)
+        logger.warning("%s[%s] lost its process and runs again: %r", self.name, self.id, exc)
