@@ -1,0 +1,26 @@
+"""What every page shows around its own content."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
+
+from jobs.history import Memory
+from jobs.models import Cluster
+from jobs.overview import record
+
+# The finished minutes that this process has read, for pages and sockets alike.
+memory = Memory()
+
+
+def shell(request: HttpRequest) -> dict[str, Any]:
+    """Where we are, what time it is, and whether the record can be trusted."""
+    known = {"site_name": settings.SITE_NAME, "environment": settings.ENVIRONMENT, "clock": time.time()}
+    if not getattr(request, "user", None) or not request.user.is_authenticated:
+        return known
+    return known | {"record": SimpleLazyObject(lambda: record(Cluster.DEFAULT_ID, timezone.now()))}

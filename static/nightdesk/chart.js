@@ -1,0 +1,123 @@
+// "Finished a minute": finished as a stepped area, failures in a lane of their own, the oldest waiting dashed.
+// One uPlot: each scale keeps the lowest fifth of the height free, and there the failures stand.
+import { written } from "./format.js";
+
+const LANE = 0.2, GAP = 0.06;  // of the plot's height
+const AXIS = 44, TIME = 24;
+const CALM = 10;  // seconds: waits far below this stay at the foot
+const FONT = "11px system-ui, sans-serif";
+
+export function drawChart(place, first) {
+  let data = columns(first);
+  const plot = new uPlot(options(place), data, place);
+  new ResizeObserver(() => plot.setSize(size(place))).observe(place);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot.redraw());
+  document.addEventListener("nightdesk:theme", () => plot.redraw());
+  return (chart) => {
+    data = columns(chart);
+    plot.setData(data);
+    fillTable(chart);
+  };
+}
+
+// uPlot wants one array of x and one for each series; the last minute still runs and is a series of its own.
+function columns({ start, step, finished, failed, oldest }) {
+  const times = finished.map((_, place) => start + place * step);
+  const last = finished.length - 1;
+  times.push(start + finished.length * step);  // steps need an end
+  const whole = finished.map((value, place) => (place === last ? null : value));
+  if (last > 0) whole[last] = finished[last - 1];
+  const running = finished.map((value, place) => (place === last ? value : null));
+  return [times, [...whole, null], [...running, finished[last] ?? null], [...oldest, null], [...failed, null]];
+}
+
+const size = (place) => ({ width: place.clientWidth, height: place.clientHeight });
+
+const ink = (name) => () => getComputedStyle(document.querySelector(`[data-ink="${name}"]`)).color;
+
+// A scale whose values begin above the lane.
+const aboveLane = (least) => (_plot, _low, high) => {
+  const top = nice(Math.max(high ?? 0, least));
+  return [(-top * (LANE + GAP)) / (1 - LANE - GAP), top];
+};
+
+const inLane = (_plot, _low, high) => [0, nice(Math.max(high ?? 0, 5)) / LANE];
+
+function nice(value) {
+  const unit = 10 ** Math.floor(Math.log10(value));
+  return unit * [1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((step) => step * unit >= value);
+}
+
+function options(place) {
+  const stepped = uPlot.paths.stepped({ align: 1 });
+  return {
+    ...size(place), tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
+    legend: { show: false }, padding: [8, 0, 0, 0],
+    cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
+    scales: { x: { time: true }, jobs: { range: aboveLane(10) }, age: { range: aboveLane(CALM) }, failed: { range: inLane } },
+    series: [
+      {},
+      { scale: "jobs", paths: stepped, stroke: ink("finished"), fill: ink("area"), width: 1.25, fillTo: 0, points: { show: false } },
+      { scale: "jobs", paths: stepped, fill: ink("running"), width: 0, fillTo: 0, points: { show: false } },
+      { scale: "age", stroke: ink("oldest"), width: 1.75, dash: [4, 3], points: { show: false } },
+      { scale: "failed", paths: uPlot.paths.bars({ size: [0.75, 20], align: 1 }), fill: ink("failed"), stroke: ink("failed"), width: 0, points: { show: false } },
+    ],
+    axes: [timeAxis(), countAxis(), ageAxis()],
+    hooks: { setCursor: [readOut], drawClear: [ruleLane] },
+  };
+}
+
+const timeAxis = () => ({ size: TIME, stroke: ink("label"), font: FONT, grid: { show: false }, ticks: { show: false }, space: 90,
+  values: (_plot, times) => times.map((at) => written(at, "minute")) });
+
+const countAxis = () => ({ scale: "jobs", size: AXIS, stroke: ink("label"), font: FONT, ticks: { show: false },
+  grid: { stroke: ink("grid"), width: 1 }, splits: halves, values: (_plot, marks) => marks.map((mark) => written(mark, "count")) });
+
+const ageAxis = () => ({ scale: "age", side: 1, size: AXIS + 8, stroke: ink("oldest"), font: FONT, ticks: { show: false },
+  grid: { show: false }, splits: halves, values: (_plot, marks) => marks.map((mark) => (mark ? written(mark, "seconds") : "")) });
+
+const halves = (_plot, _axis, _low, high) => [0, high / 2, high];
+
+// The floor of the lane, and its scale beside it.
+function ruleLane(plot) {
+  const { ctx, bbox } = plot;
+  ctx.save();
+  ctx.strokeStyle = ink("axis")();
+  ctx.lineWidth = devicePixelRatio;
+  const floor = Math.round(bbox.top + bbox.height) - 0.5;
+  ctx.beginPath();
+  ctx.moveTo(bbox.left, floor);
+  ctx.lineTo(bbox.left + bbox.width, floor);
+  ctx.stroke();
+  ctx.fillStyle = ink("label")();
+  ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+  ctx.textAlign = "right";
+  ctx.textBaseline = "top";
+  ctx.fillText(written(plot.scales.failed.max * LANE, "count"), bbox.left - 8 * devicePixelRatio, bbox.top + bbox.height * (1 - LANE));
+  ctx.restore();
+}
+
+// The minute under the pointer, beside the key.
+function readOut(plot) {
+  const place = plot.cursor.idx ?? Infinity;
+  const [times, whole, running, oldest, failed] = plot.data;
+  const last = times.length - 2;
+  const said = place > last ? {} : {
+    minute: written(times[place], "minute"), finished: written((place === last ? running : whole)[place], "exact"),
+    failed: written(failed[place], "exact"), oldest: written(oldest[place], "seconds"),
+  };
+  for (const out of document.querySelectorAll("[data-read]")) out.textContent = said[out.dataset.read] ?? "";
+}
+
+// The table under the chart is filled only while somebody reads it.
+function fillTable({ start, step, finished, failed, oldest }) {
+  const body = document.getElementById("chart-rows");
+  if (!body.closest("details").open) return;
+  const count = Math.min(body.rows.length, finished.length);
+  for (let row = 0; row < count; row++) {
+    const place = finished.length - 1 - row;
+    const texts = [written(start + place * step, "minute"), written(finished[place], "exact"),
+      written(failed[place], "exact"), written(oldest[place], "seconds")];
+    texts.forEach((content, cell) => { body.rows[row].cells[cell].firstElementChild.textContent = content; });
+  }
+}

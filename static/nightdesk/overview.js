@@ -1,0 +1,26 @@
+// The overview: numbers, rows and the chart follow the frames.
+import { bind } from "./bind.js";
+import { drawChart } from "./chart.js";
+import { shell } from "./shell.js";
+
+const page = document.getElementById("live");
+const record = document.querySelector(".side-foot");
+const chart = document.getElementById("chart");
+const draw = chart ? drawChart(chart, JSON.parse(document.getElementById("chart-data").textContent)) : () => {};
+
+function show(frame) {
+  // The first job turns the first steps into the live overview, which has other parts.
+  if ((frame.figures.rate.now === null) !== ("firstSteps" in page.dataset)) return location.reload();
+  bind(page, frame);
+  bind(record, frame.record, frame.at);
+  draw(frame.chart);
+  document.title = document.title.replace(/^.* · /, `${document.querySelector(".verdict h1 > :not([hidden])").textContent.trim()} · `);
+}
+
+let latest = null;
+
+// Frames come up to four times a second; what is painted is the latest one.
+shell((frame) => {
+  if (!latest) requestAnimationFrame(() => { show(latest); latest = null; });
+  latest = frame;
+});

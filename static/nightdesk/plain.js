@@ -1,0 +1,4 @@
+// A page that watches nothing.
+import { shell } from "./shell.js";
+
+shell();

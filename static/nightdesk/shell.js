@@ -1,0 +1,74 @@
+// What every page has: freshness in the bar, growing ages, the theme, copying. A page's own script imports
+// this one and calls `shell` with what to do with a frame.
+import { age, now } from "./bind.js";
+import { written } from "./format.js";
+import { watch } from "./live.js";
+
+let asOf = null;  // our clock, when the page was last known to be right
+
+export function shell(onFrame = () => {}) {
+  const topics = (document.body.dataset.watch ?? "").split(" ").filter(Boolean);
+  if (topics.length) watch(topics, { onFrame, onState: show });
+  setInterval(tick, 1000);
+}
+
+function show(state) {
+  if (state === "live") { asOf = Date.now(); showAge(); }
+  const fresh = document.getElementById("fresh");
+  if (fresh.dataset.fresh === state) return;
+  fresh.dataset.fresh = state;
+  for (const words of fresh.querySelectorAll("[data-fresh-is]")) words.hidden = words.dataset.freshIs !== state;
+  document.getElementById("main").classList.toggle("stale", state === "stale" || state === "out");
+  if (state !== "live" && asOf) setText("as-of", written(now() - (Date.now() - asOf) / 1000, "clock"));
+}
+
+const showAge = () => asOf && setText("age", written(Math.round((Date.now() - asOf) / 1000), "ago", 0));
+
+function tick() {
+  if (document.hidden) return;
+  setText("clock", written(now(), "minute"));
+  showAge();
+  if (!document.querySelector(".stale")) age();
+}
+
+function setText(id, content) {
+  const element = document.getElementById(id);
+  if (element && element.textContent !== content) element.textContent = content;
+}
+
+function offerThemes() {
+  const group = document.querySelector(".themes");
+  if (!group) return;
+  group.hidden = false;
+  group.addEventListener("click", (event) => choose(group, event.target.dataset.themeChoice));
+  choose(group, document.documentElement.dataset.theme ?? "");
+}
+
+function choose(group, theme) {
+  if (theme === undefined) return;
+  if (theme) document.documentElement.dataset.theme = theme;
+  else delete document.documentElement.dataset.theme;
+  try { localStorage.setItem("nightdesk-theme", theme); } catch { /* storage is blocked: for this page only */ }
+  for (const button of group.children) button.setAttribute("aria-pressed", button.dataset.themeChoice === theme);
+  document.dispatchEvent(new Event("nightdesk:theme"));
+}
+
+export function offerCopies(scope = document) {
+  if (!navigator.clipboard) return;
+  for (const button of scope.querySelectorAll("[data-copy]")) button.hidden = false;
+}
+
+async function copy(button) {
+  await navigator.clipboard.writeText(button.previousElementSibling.textContent.trim());
+  button.classList.add("done");
+  setTimeout(() => button.classList.remove("done"), 1500);
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (button) copy(button);
+  const account = document.querySelector(".account[open]");
+  if (account && !account.contains(event.target)) account.open = false;
+});
+offerThemes();
+offerCopies();
