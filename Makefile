@@ -1,0 +1,42 @@
+# make run     everything on this machine, with a demo shop (DEMO=0 without)
+# make test    the whole suite but what is marked slow
+# make check   linters, types, templates, deploy settings, migrations
+# make bench   figures; make screenshots: the pictures in docs/
+# make lock    the locks anew from the .in files (uv is installed from PyPI)
+#
+# PYTHON=… chooses the Python that .venv is made from; else the newest suitable one is taken.
+
+SHELL := /bin/sh
+BIN := .venv/bin
+DEMO ?= 1
+PYTEST ?=
+
+.PHONY: run test slow-test check bench screenshots lock
+
+run:
+	@sh scripts/make-environment run
+	@DEMO=$(DEMO) exec $(BIN)/python manage.py up
+
+test:
+	@sh scripts/make-environment test
+	@exec $(BIN)/python -m pytest -m "not slow" $(PYTEST)
+
+slow-test:
+	@sh scripts/make-environment test
+	@exec $(BIN)/python -m pytest -m slow --timeout 1200 $(PYTEST)
+
+check:
+	@sh scripts/make-environment test
+	@BIN=$(BIN) sh scripts/check
+
+bench:
+	@sh scripts/make-environment test
+	@exec $(BIN)/python -m benchmarks
+
+screenshots:
+	@sh scripts/make-environment test
+	@exec $(BIN)/python scripts/screenshots.py
+
+lock:
+	@sh scripts/make-environment run
+	@$(BIN)/python scripts/lock.py

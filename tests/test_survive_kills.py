@@ -1,0 +1,189 @@
+"""Any process may be killed while the shop runs: it comes back, the page recovers, the record is whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.chromium import open_browser
+from tests.harness import Process, eventually
+from tests.harness.processes import clean_environment, python
+from tests.harness.up import Up, process_table
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+PASSWORD = "a night at the desk"
+ENDS = {"succeeded": "SUCCESS", "failed": "FAILURE"}
+# kombu looks for what nobody has acknowledged about every 100 s.
+REDELIVERED_WITHIN = 240.0
+SETTINGS = {
+    "DEMO": "1",
+    "DEMO_JOBS_PER_HOUR": "9000",
+    "QUEUES": "high:10:2,default:60:2,low:300:1",
+    "SOFT_TIME_LIMIT": "10",
+    "HARD_TIME_LIMIT": "15",
+    "VISIBILITY_TIMEOUT": "20",
+    "ADMIN_PASSWORD": PASSWORD,
+}
+
+
+class Shop:
+    """A running installation with its demo, and its database as a reader sees it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.up = Up(folder, **SETTINGS)
+        self.up.is_ready()
+        data = folder / "data"
+        self._database = data / "nightdesk.sqlite3"
+        env = clean_environment(
+            folder, DATA_DIR=str(data), DJANGO_SETTINGS_MODULE="dashboard.settings", **SETTINGS
+        )
+        self.publisher = Process(python("-m", "tests.publish_steadily"), env, folder / "published")
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=20)) as connection:
+            return connection.execute(sql).fetchall()
+
+    def states(self) -> dict[str, str]:
+        return dict(self.ask("SELECT task_id, state FROM nightdesk_jobs_job"))
+
+    def results(self) -> dict[str, str]:
+        return dict(self.ask("SELECT task_id, status FROM django_celery_results_taskresult"))
+
+    def ended(self) -> int:
+        return int(self.ask("SELECT count(*) FROM nightdesk_jobs_job WHERE ended_at IS NOT NULL")[0][0])
+
+    def open_jobs(self) -> list[tuple[Any, ...]]:
+        return self.ask("SELECT task_id, state, received_at FROM nightdesk_jobs_job WHERE ended_at IS NULL")
+
+    def published(self) -> set[str]:
+        return {line for line in self.publisher.text().split() if len(line) == 36}
+
+    def stop_publishing(self) -> None:
+        """End our own publisher, and freeze the shop's and Beat: `up` would restart what ends."""
+        assert self.publisher.stop() == 0
+        for name in ("demo", "beat"):
+            os.killpg(self.up.pids(name)[-1], signal.SIGSTOP)
+
+    def end(self) -> None:
+        self.publisher.kill()
+        self.up.end()
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    running = Shop(tmp_path)
+    yield running
+    running.end()
+
+
+@pytest.fixture
+def page(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
+    """The overview, open from the beginning to the end."""
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+    with open_browser() as browser, browser.visitor(base_url=shop.up.address) as visitor:
+        page = visitor.new_page()
+        page.goto("/sign-in/")
+        page.get_by_label("User").fill("admin")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url(lambda url: "/sign-in/" not in url)
+        yield page
+
+
+def test_every_process_may_be_killed_and_no_job_is_lost(shop: Shop, page: Page) -> None:
+    eventually(lambda: shop.ended() > 30, 60)
+    shows_what_is(shop, page)
+    for kill in (kill_web, kill_a_pool_process, kill_beat, kill_monitor, kill_redis):
+        before = shop.ended()
+        kill(shop)
+        eventually(lambda before=before: shop.ended() > before + 20, 90, shop.up.process.text)  # type: ignore[misc]
+        shows_what_is(shop, page)
+    shop.stop_publishing()
+    eventually(
+        lambda: not [job for job in shop.open_jobs() if job[2]],
+        REDELIVERED_WITHIN,
+        lambda: str(shop.open_jobs()),
+    )
+    published, states = shop.published(), shop.states()
+    assert len(published) > 100
+    assert published <= states.keys()
+    handed_over_to_nobody(shop)
+    assert_each_end_is_the_right_one(shop)
+
+
+def handed_over_to_nobody(shop: Shop) -> None:
+    """What is still open was in Redis's hand to a worker as it was killed: at most one message a worker."""
+    still_open = shop.open_jobs()
+    assert len(still_open) <= 3, still_open
+    assert all(received_at is None for _, _, received_at in still_open)
+
+
+def assert_each_end_is_the_right_one(shop: Shop) -> None:
+    states, results = shop.states(), shop.results()
+    ends = {task_id: ENDS[state] for task_id, state in states.items() if state in ENDS}
+    finished = {task_id: status for task_id, status in results.items() if status in ENDS.values()}
+    assert ends == finished
+    counted = shop.ask("SELECT sum(succeeded + failed) FROM nightdesk_jobs_bucket WHERE tier = 60")[0][0]
+    assert counted == len(ends)
+
+
+def shows_what_is(shop: Shop, page: Page) -> None:
+    """The page is live, and its number of successes has reached what was recorded a moment ago."""
+    recorded = shop.ended()
+    eventually(
+        lambda: page.locator("#fresh[data-fresh=live]").count() == 1, 40, lambda: page.inner_text("body"), 0.2
+    )
+    eventually(lambda: ended_on(page) >= recorded, 40, lambda: page.inner_text("body"), 0.2)
+
+
+def ended_on(page: Page) -> int:
+    """Jobs that ended, as the overview says exactly."""
+    told = page.locator('[data-key="figures.success.succeeded"], [data-key="figures.success.failed"]')
+    return sum(int(text.replace(",", "")) for text in told.all_inner_texts())
+
+
+def kill_web(shop: Shop) -> None:
+    kill_program(shop, "web")
+
+
+def kill_beat(shop: Shop) -> None:
+    kill_program(shop, "beat")
+
+
+def kill_monitor(shop: Shop) -> None:
+    kill_program(shop, "monitor")
+
+
+def kill_redis(shop: Shop) -> None:
+    kill_program(shop, "redis")
+
+
+def kill_a_pool_process(shop: Shop) -> None:
+    main = shop.up.pids("worker-default")[-1]
+    child = next(entry.pid for entry in process_table() if entry.parent == main)
+    os.kill(child, signal.SIGKILL)
+    eventually(_is_replaced(main, child), 30)
+
+
+def _is_replaced(main: int, child: int) -> Callable[[], bool]:
+    def check() -> bool:
+        children = [entry.pid for entry in process_table() if entry.parent == main]
+        return child not in children and len(children) >= 2
+
+    return check
+
+
+def kill_program(shop: Shop, name: str) -> None:
+    """SIGKILL to the program itself, not to its group."""
+    pid = shop.up.pids(name)[-1]
+    os.kill(pid, signal.SIGKILL)
+    shop.up.comes_back(name, pid)
