@@ -39,6 +39,8 @@ def configure(options: dict[str, Any]) -> None:
                 "uvicorn": {"handlers": [], "propagate": True},
                 "uvicorn.access": {"handlers": [], "propagate": True, "level": "WARNING"},
                 "django.request": {"level": "ERROR"},
+                # It says once a second that Redis is away; the hub says so once.
+                "channels_redis.pubsub": {"level": "CRITICAL"},
                 "celery.worker.strategy": {"level": "WARNING"},
                 "celery.app.trace": {"level": "WARNING"},
             },

@@ -143,14 +143,22 @@ def _sum_known(numbers: Iterable[int | None]) -> int | None:
 
 def _chart(seen: Seen) -> dict[str, Any]:
     minutes = history.window(seen.at)
-    flows = [seen.traffic.minutes.get(minute, headlines.NOTHING) for minute in minutes]
+    flows = [_flow(seen, minute) for minute in minutes]
     return {
         "step": headlines.MINUTE,
         "start": minutes.start * headlines.MINUTE,
-        "finished": [flow.ended for flow in flows],
-        "failed": [flow.failed for flow in flows],
+        "finished": [flow and flow.ended for flow in flows],
+        "failed": [flow and flow.failed for flow in flows],
         "oldest": [_oldest_in(seen.samples.get(minute, {})) for minute in minutes],
     }
+
+
+def _flow(seen: Seen, minute: int) -> headlines.Flow | None:
+    """What ended in a minute; None before the record began."""
+    began = seen.traffic.first_minute(seen.at)
+    return (
+        seen.traffic.minutes.get(minute, headlines.NOTHING) if began is not None and minute >= began else None
+    )
 
 
 def _oldest_in(queues: Mapping[str, QueueMinute]) -> float | None:

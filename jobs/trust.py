@@ -99,10 +99,11 @@ class Trust:
 
 def read_trust(cluster_id: int, now: datetime) -> Trust:
     """Four statements over small tables."""
+    heartbeats = {heartbeat.name: heartbeat for heartbeat in Heartbeat.objects.all()}
     return Trust(
         now=now,
-        heartbeats={heartbeat.name: heartbeat for heartbeat in Heartbeat.objects.all()},
-        reading=_read_position(cluster_id, now),
+        heartbeats=heartbeats,
+        reading=_read_position(cluster_id, now, _lag_told(heartbeats.get("monitor"), now)),
         gaps=_read_gaps(cluster_id, now),
         quarantined=Quarantine.objects.filter(cluster=cluster_id).aggregate(n=Sum("count"))["n"] or 0,
     )
@@ -121,7 +122,16 @@ def broker_ok(heartbeat: Heartbeat | None, now: datetime) -> bool | None:
     return bool(detail["ok"]) if isinstance(detail, dict) and "ok" in detail else None
 
 
-def _read_position(cluster_id: int, now: datetime) -> Reading:
+def _lag_told(heartbeat: Heartbeat | None, now: datetime) -> float | None:
+    """How old the first event is that the monitor has not read, as it said lately: it may be stuck."""
+    if heartbeat is None or not fresh(heartbeat.at, now):
+        return None
+    detail = orjson.loads(heartbeat.detail)
+    lag = detail.get("lag") if isinstance(detail, dict) else None
+    return float(lag) if isinstance(lag, int | float) else None
+
+
+def _read_position(cluster_id: int, now: datetime, lag_told: float | None) -> Reading:
     positions = list(Position.objects.filter(cluster=cluster_id))
     lags = [
         position.lag
@@ -131,7 +141,7 @@ def _read_position(cluster_id: int, now: datetime) -> Reading:
     return Reading(
         last_event=_latest(position.last_event_at for position in positions),
         committed=_latest(position.committed_at for position in positions),
-        lag=max(lags, default=None),
+        lag=max([*lags, *([] if lag_told is None else [lag_told])], default=None),
     )
 
 

@@ -80,7 +80,7 @@ def test_before_anything_was_seen_it_is_ready_and_knows_nothing() -> None:
         "slots": 0,
         "trend": [None] * 30,
     }
-    assert found["chart"]["finished"] == [0] * 60
+    assert found["chart"]["finished"] == [None] * 60
     assert found["chart"]["oldest"] == [None] * 60
     assert [queue["name"] for queue in found["queues"]] == ["default", "high", "low"]
     assert {queue["state"] for queue in found["queues"]} == {"unknown"}
@@ -275,6 +275,14 @@ def test_a_lag_of_long_ago_is_not_the_lag_of_now() -> None:
     found = frame()
     assert found["word"] == "quiet"
     assert found["record"]["lag"] is None
+
+
+def test_a_monitor_that_is_stuck_beside_its_sampler_is_blind() -> None:
+    worker("w@h")
+    heartbeat("monitor", leading=True, lag=41.0)
+    Position.objects.create(source="s", committed_at=ago(60), lag=0.1)
+    found = frame()
+    assert (found["word"], found["reason"], found["record"]["lag"]) == ("blind", "lag", 41.0)
 
 
 def test_gaps_of_the_last_day_are_counted_with_what_they_lost() -> None:

@@ -52,12 +52,29 @@ class Ingest:
         self._lease_until = 0.0
         self._trim_at = 0.0
         self._record: Record | None = None
+        self._recorded_to: str | None = None
         self._held: bool | None = None
 
     @property
     def leading(self) -> bool:
         """Whether this monitor is the one that works."""
         return bool(self._held)
+
+    def lag(self) -> float | None:
+        """Seconds since the first event that is not recorded yet; 0 if all are, None if nobody can tell.
+
+        Called from another thread than `run`.
+        """
+        if self._recorded_to is None:
+            return None
+        try:
+            unread: Any = self._client.xread({self._stream: self._recorded_to}, count=1)
+        except redis.RedisError:
+            return None
+        if not unread:
+            return 0.0
+        [(_, [(first_id, _)])] = unread
+        return max(0.0, time.time() - stream_time(first_id.decode()))
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop. No fault ends it: it is logged once, and tried again with backoff."""
@@ -80,6 +97,7 @@ class Ingest:
         entries = self._read(record.last_id)
         if entries:
             self._commit(record, entries)
+        self._recorded_to = record.last_id
         self._trim(record.last_id)
 
     def _lead(self) -> bool:

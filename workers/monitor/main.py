@@ -28,7 +28,7 @@ def run() -> None:
     publisher = Publisher()
     publisher.start()
     ingest = Ingest(settings.REDIS_URL, committed=_teller(publisher))
-    sampler = Sampler(leading=lambda: ingest.leading, sampled=publisher.sampled)
+    sampler = Sampler(leading=lambda: ingest.leading, lag=ingest.lag, sampled=publisher.sampled)
     pruner = Pruner(leading=lambda: ingest.leading)
     threads = [
         threading.Thread(target=loop.run, args=(stop,), name=type(loop).__name__)

@@ -28,10 +28,16 @@ ONLINE_FOR = timedelta(seconds=15)
 
 
 class Sampler:
-    """Samples every INTERVAL seconds; `sampled` is called after each round and must not block."""
+    """Samples every INTERVAL seconds; `sampled` is called after each round and must not block.
 
-    def __init__(self, leading: Callable[[], bool], sampled: Callable[[], None]) -> None:
+    `lag` tells how old the first event is that is not recorded yet, in seconds.
+    """
+
+    def __init__(
+        self, leading: Callable[[], bool], lag: Callable[[], float | None], sampled: Callable[[], None]
+    ) -> None:
         self._leading = leading
+        self._lag = lag
         self._sampled = sampled
         self._broker: Broker | None = None
 
@@ -52,7 +58,7 @@ class Sampler:
             now = datetime.now(UTC)
             self._sample_queues(now)
             sample_workers(now)
-            beat("monitor", now, {"leading": True})
+            beat("monitor", now, {"leading": True, "lag": self._lag()})
             self._sampled()
 
     def _sample_queues(self, now: datetime) -> None:
