@@ -158,7 +158,7 @@ def database_settings(text: str) -> dict[str, Any]:
             "timeout": 20,
             "init_command": (
                 "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;PRAGMA temp_store=MEMORY;"
-                "PRAGMA cache_size=-20000;PRAGMA mmap_size=134217728;PRAGMA journal_size_limit=67108864;"
+                "PRAGMA cache_size=-4000;PRAGMA mmap_size=134217728;PRAGMA journal_size_limit=67108864;"
                 "PRAGMA wal_autocheckpoint=4000"
             ),
         },

@@ -173,7 +173,9 @@ class Hub:
     async def _reach_redis(self, step: Callable[[], Awaitable[None]]) -> bool:
         """Do one step that needs Redis; whether it went well. Pages go on without it."""
         try:
-            await asyncio.wait_for(step(), REDIS_PATIENCE)
+            # Not wait_for, which in Python 3.11 may swallow the cancellation that `stop` sends.
+            async with asyncio.timeout(REDIS_PATIENCE):
+                await step()
         except Exception as fault:  # noqa: BLE001 whatever Redis, its client or its absence raises
             self._cut_off(fault)
             return False

@@ -66,11 +66,15 @@ def find_python(version: str) -> str | None:
     candidates = [f"python{version}"]
     if shutil.which("pyenv"):
         candidates.append(f"{run(['pyenv', 'prefix', version]).stdout.strip()}/bin/python3")
-    return next((python for python in candidates if shutil.which(python) and can_make_venv(python)), None)
+    return next(
+        (python for python in candidates if shutil.which(python) and is_usable(python, version)), None
+    )
 
 
-def can_make_venv(python: str) -> bool:
-    return run([python, "-c", "import venv, ensurepip"]).returncode == 0
+def is_usable(python: str, version: str) -> bool:
+    """Whether this is that version, and can make environments."""
+    asked = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])"
+    return run([python, "-c", asked]).stdout.strip() == version
 
 
 def install(python: str, folder: Path) -> str:

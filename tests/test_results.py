@@ -125,6 +125,9 @@ def test_a_write_is_repeated_on_a_new_connection_after_a_fault(
 @pytest.mark.django_db(transaction=True)
 def test_a_broken_connection_is_replaced_before_the_next_job(monkeypatch: pytest.MonkeyPatch) -> None:
     connection.ensure_connection()
+    monkeypatch.setattr(
+        connection, "close_at", None
+    )  # in web processes, and after dashboard.asgi, they have an age
     whole = connection.connection
     signals.task_prerun.send(sender=tasks.add, task=tasks.add)
     assert connection.connection is whole

@@ -94,8 +94,10 @@ class Installation:
         return process, address
 
     def stop(self) -> None:
-        """End every process of this installation, the last started first."""
-        for process in reversed(self._processes):
+        """End every process of this installation: told at once, waited for one by one."""
+        for process in self._processes:
+            process.ask_to_stop()
+        for process in self._processes:
             process.stop()
 
 

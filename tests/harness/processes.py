@@ -70,10 +70,14 @@ class Process:
         self._signal_group(signal.SIGKILL)
         self._popen.wait(10)
 
-    def stop(self, timeout: float = 15.0) -> int:
-        """SIGTERM as a service manager would send it; SIGKILL to the group if it does not leave."""
+    def ask_to_stop(self) -> None:
+        """SIGTERM as a service manager would send it, if it still runs."""
         if self.exit_code is None:
             self.send(signal.SIGTERM)
+
+    def stop(self, timeout: float = 15.0) -> int:
+        """End it in peace; SIGKILL to the group if it does not leave."""
+        self.ask_to_stop()
         with suppress(subprocess.TimeoutExpired):
             self._popen.wait(timeout)
         self.kill()

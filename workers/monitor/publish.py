@@ -220,4 +220,5 @@ def _known(texts: Iterable[str]) -> list[Topic]:
 
 async def _soon(step: Awaitable[Any]) -> Any:
     """A step that needs Redis, but not for long."""
-    return await asyncio.wait_for(step, REDIS_PATIENCE)
+    async with asyncio.timeout(REDIS_PATIENCE):
+        return await step
