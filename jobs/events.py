@@ -7,7 +7,6 @@ stream's clock.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ NAME_LENGTH = 255
 EXCEPTION_LENGTH = 500
 TEXT_LENGTH = 100_000
 FIRST_TIME, LAST_TIME = 946_684_800.0, 4_102_444_800.0  # the years 2000 to 2100
+LONGEST = LAST_TIME - FIRST_TIME
 
 JOB_KINDS = {
     "task-sent": "sent",
@@ -33,6 +33,8 @@ JOB_KINDS = {
     "job-progress": "progress",
 }
 WORKER_KINDS = {"worker-online": "online", "worker-heartbeat": "heartbeat", "worker-offline": "offline"}
+# A recorder writes it in the place of an event that it could not make.
+FAULT = "recorder-fault"
 
 
 class Odd(ValueError):
@@ -78,11 +80,13 @@ def parse(raw: Any, offset: float) -> JobEvent | WorkerEvent | None:
         return _job_event(JOB_KINDS[kind], raw, offset)
     if kind in WORKER_KINDS:
         return _worker_event(WORKER_KINDS[kind], raw, offset)
+    if kind == FAULT:
+        raise Odd("the recorder failed")
     return None
 
 
 def _job_event(kind: str, raw: Raw, offset: float) -> JobEvent:
-    at = _time(raw.get("timestamp"))
+    at = _time(raw.get("timestamp"), offset)
     if at is None:
         raise Odd("no time")
     if kind == "rejected" and raw.get("requeue"):
@@ -90,7 +94,7 @@ def _job_event(kind: str, raw: Raw, offset: float) -> JobEvent:
     return JobEvent(
         kind=kind,
         task_id=_task_id(raw.get("uuid")),
-        at=at + offset,
+        at=at,
         retries=_count(raw.get("retries")),
         delivery=_count(raw.get("delivery")) or 0,
         worker=None if kind == "sent" else name(raw.get("hostname")),
@@ -99,7 +103,7 @@ def _job_event(kind: str, raw: Raw, offset: float) -> JobEvent:
 
 
 def _worker_event(kind: str, raw: Raw, offset: float) -> WorkerEvent:
-    at, hostname = _time(raw.get("timestamp")), name(raw.get("hostname"))
+    at, hostname = _time(raw.get("timestamp"), offset), name(raw.get("hostname"))
     if at is None or hostname is None:
         raise Odd("no time or no host")
     load = raw.get("loadavg")
@@ -114,7 +118,7 @@ def _worker_event(kind: str, raw: Raw, offset: float) -> WorkerEvent:
         "release": name(raw.get("release"), 64),
         "queues": _names(raw.get("queues")),
     }
-    return WorkerEvent(kind=kind, at=at + offset, name=hostname, facts=_told(facts))
+    return WorkerEvent(kind=kind, at=at, name=hostname, facts=_told(facts))
 
 
 def _common(raw: Raw) -> dict[str, Any]:
@@ -224,7 +228,7 @@ def _names(value: Any) -> str | None:
 def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) and abs(value) < 1e15 else None
+    return float(value) if abs(value) < 1e15 else None
 
 
 def _count(value: Any) -> int | None:
@@ -240,12 +244,15 @@ def _priority(value: Any) -> int | None:
 
 def _duration(value: Any) -> float | None:
     number = _number(value)
-    return number if number is not None and number >= 0 else None
+    return number if number is not None and 0 <= number < LONGEST else None
 
 
-def _time(value: Any) -> float | None:
+def _time(value: Any, offset: float = 0.0) -> float | None:
+    """Seconds by the stream's clock, in whole microseconds: as the database keeps them, so that a job
+    which is read back counts as it did in memory."""
     number = _number(value)
-    return number if number is not None and FIRST_TIME < number < LAST_TIME else None
+    at = None if number is None else round(number + offset, 6)
+    return at if at is not None and FIRST_TIME < at < LAST_TIME else None
 
 
 def _moment(value: Any) -> float | None:

@@ -78,7 +78,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "started": epoch(attempt.started_at),
         "ended": epoch(attempt.ended_at),
         "wait": attempt.wait,
-        "run": attempt.run,
+        "run": attempt.ran,
         "exception": attempt.exception,
         "traceback": attempt.traceback,
     }

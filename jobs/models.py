@@ -164,6 +164,13 @@ class Attempt(models.Model):
         ]
 
     @property
+    def ran(self) -> float | None:
+        """Seconds that it ran: as its worker measured, else from its start to its end."""
+        if self.run is not None or self.started_at is None or self.ended_at is None:
+            return self.run
+        return max(0.0, (self.ended_at - self.started_at).total_seconds())
+
+    @property
     def wait(self) -> float | None:
         """Seconds from this attempt's publish (or eta) to its start."""
         if self.started_at is None or self.published_at is None:

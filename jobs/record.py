@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Iterable, Sequence
@@ -37,6 +38,8 @@ JOBS_HELD = 20_000
 BUCKETS_HELD = 5_000
 PRODUCERS_HELD = 10_000
 SAMPLE_LENGTH = 2_000
+# What a value that nobody has thought of may cause; it must not stop the record.
+REFUSALS = (ValueError, TypeError, ArithmeticError, LookupError, RecursionError)
 
 
 class Fenced(Exception):
@@ -66,9 +69,9 @@ class Batch:
     events: int = 0
     last_event_at: float | None = None
 
-    def quarantine(self, reason: str, sample: object) -> None:
+    def quarantine(self, reason: str, sample: object, events: int = 1) -> None:
         count, _ = self.odd.get(reason, (0, ""))
-        self.odd[reason] = (count + 1, storable(repr(sample)[:SAMPLE_LENGTH]))
+        self.odd[reason] = (count + events, storable(_shown(sample)[:SAMPLE_LENGTH]))
 
 
 @dataclass
@@ -104,19 +107,20 @@ class Record:
 
         Raises Fenced where another monitor was faster, and OperationalError
         while the database can't be written; in both cases nothing is lost, and
-        the next commit starts anew. An entry that the database refuses for
-        what it holds is quarantined, and the others are recorded.
+        the next commit starts anew. An event that is refused for what it holds
+        is quarantined, and the others are recorded.
         """
         try:
             return self._commit(entries)
         except OperationalError:
             self.reload_later()
             raise
-        except (DatabaseError, ValueError, OverflowError, TypeError) as fault:
+        except (DatabaseError, *REFUSALS) as fault:
             self.reload()
-            if len(entries) > 1:
-                logger.warning("a batch was refused (%s); its %d entries go one by one", fault, len(entries))
-                return _together(self.commit([entry]) for entry in entries)
+            parts = entries if len(entries) > 1 else _cut(entries[0])
+            if len(parts) > 1:
+                logger.warning("a batch was refused (%s); its %d parts go one by one", fault, len(parts))
+                return _together(self.commit([part]) for part in parts)
             return self._commit(entries, refused=f"refused: {type(fault).__name__}")
 
     def reload_later(self) -> None:
@@ -159,7 +163,7 @@ class Record:
         self._hold_producers({entry.producer for _, entry in decoded})
         for stream_id, entry in decoded:
             if refused:
-                batch.quarantine(refused, entry.events[:SAMPLE_LENGTH])
+                batch.quarantine(refused, entry.events[:SAMPLE_LENGTH], entry.count)
             self._read_entry(batch, stream_id, entry, keep=not refused)
         return batch
 
@@ -199,12 +203,12 @@ class Record:
 
     def _read_events(self, batch: Batch, entry: Entry, skipped: int) -> None:
         try:
-            events = orjson.loads(entry.events)
-        except orjson.JSONDecodeError:
-            batch.quarantine("not JSON", entry.events[:SAMPLE_LENGTH])
+            events = _loaded(entry.events)
+        except (ValueError, RecursionError):
+            batch.quarantine("not JSON", entry.events[:SAMPLE_LENGTH], entry.count)
             return
-        if not isinstance(events, list):
-            batch.quarantine("not a list of events", events)
+        if not isinstance(events, list) or len(events) != entry.count:
+            batch.quarantine("not the events it counts", entry.events[:SAMPLE_LENGTH], entry.count)
             return
         for raw in events[skipped:]:
             self._read_event(batch, raw, entry)
@@ -214,6 +218,9 @@ class Record:
             event = parse(raw, entry.offset)
         except Odd as fault:
             batch.quarantine(str(fault), raw)
+            return
+        except RecursionError:
+            batch.quarantine("nested too deeply", raw)
             return
         batch.events += 1
         if isinstance(event, JobEvent):
@@ -337,6 +344,36 @@ def _drop_oldest(held: dict[Any, Any], most: int) -> None:
     """Dicts keep the order of insertion; what a commit touches is inserted anew."""
     for key in list(islice(held, max(0, len(held) - most))):
         del held[key]
+
+
+def _loaded(text: bytes) -> Any:
+    """JSON as Python writes it, which knows NaN and half a surrogate pair; one such event must not cost
+    the others of its entry."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)
+
+
+def _cut(entry: StreamEntry) -> list[StreamEntry]:
+    """An entry as entries of one event each; as it is where it can't be cut."""
+    stream_id, fields = entry
+    try:
+        first, events = int(fields[b"s"]), _loaded(fields[b"e"])
+        texts = [json.dumps([event]).encode() for event in events]
+    except (*REFUSALS,):
+        return [entry]
+    return [
+        (stream_id, {**fields, b"s": b"%d" % seq, b"n": b"1", b"e": text})
+        for seq, text in enumerate(texts, first)
+    ]
+
+
+def _shown(sample: object) -> str:
+    try:
+        return repr(sample)
+    except RecursionError:
+        return "(nested too deeply to be shown)"
 
 
 def _together(parts: Iterable[Committed]) -> Committed:

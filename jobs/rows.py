@@ -38,17 +38,30 @@ def job_row(cluster_id: int, job: Job) -> Row:
 def attempt_rows(before: Job | None, after: Job) -> list[Row]:
     """Rows of the attempts that changed, in the order of store.ATTEMPT_KEY and ATTEMPT_COLUMNS."""
     known = before.attempts if before is not None else {}
-    return [_attempt_row(after, a) for key, a in after.attempts.items() if known.get(key) != a]
+    return [
+        _attempt_row(after, a, known.get(key)) for key, a in after.attempts.items() if known.get(key) != a
+    ]
 
 
-def _attempt_row(job: Job, attempt: Attempt) -> Row:
+def _attempt_row(job: Job, attempt: Attempt, before: Attempt | None) -> Row:
     return [
         job.id, attempt.retries, attempt.delivery,
         attempt.state, attempt.rank, attempt.worker,
         moment(attempt.published_at), moment(attempt.eta), moment(attempt.received_at),
         moment(attempt.started_at), moment(attempt.ended_at),
-        attempt.run, attempt.exception, attempt.traceback,
+        attempt.run, attempt.exception, _traceback(attempt, before),
     ]  # fmt: skip
+
+
+def _traceback(attempt: Attempt, before: Attempt | None) -> str | None:
+    """None leaves the stored one as it is; "" takes away that of an end which no longer counts."""
+    if attempt.traceback is None and before is not None and _end_of(attempt) != _end_of(before):
+        return ""
+    return attempt.traceback
+
+
+def _end_of(attempt: Attempt) -> tuple[Any, ...]:
+    return attempt.rank, attempt.ended_at, attempt.exception, attempt.run
 
 
 def standing_change(cluster_id: int, before: Job | None, after: Job) -> tuple[str, Row]:
@@ -72,10 +85,12 @@ def payload_rows(job: Job, events: Iterable[JobEvent]) -> list[Row]:
 
 
 def _progress(event: JobEvent) -> str:
-    text = orjson.dumps({**event.facts["progress"], "at": event.at}).decode()
-    if len(text) <= PROGRESS_LENGTH:
-        return text
-    return orjson.dumps({"state": event.facts["progress"]["state"], "meta": None, "at": event.at}).decode()
+    told = {**event.facts["progress"], "at": event.at}
+    try:
+        text = orjson.dumps(told).decode()
+    except orjson.JSONEncodeError:  # nested too deeply, half a surrogate pair, a number beyond 64 bits
+        text = ""
+    return text if 0 < len(text) <= PROGRESS_LENGTH else orjson.dumps({**told, "meta": None}).decode()
 
 
 def bucket_row(cluster_id: int, tier: int, key: Key, tally: Tally) -> Sequence[Any]:

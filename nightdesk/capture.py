@@ -33,5 +33,8 @@ def captured_body(
         return {**fields, "withheld": REDACTED}
     if any(part.cut for part in parts):
         return {**fields, "withheld": TOO_LARGE}
-    body = json.dumps((args, kwargs, embed))
+    try:
+        body = json.dumps((args, kwargs, embed))
+    except (TypeError, ValueError):  # another serializer carries what JSON can't
+        return {**fields, "withheld": NOT_CAPTURED}
     return {**fields, "withheld": TOO_LARGE} if len(body) > body_bytes else {**fields, "body": body}

@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 VERSION = "1"
+MOST_EVENTS = 100_000
+LAST_NUMBER = 2**53
+YEAR_9999 = 253_402_300_000.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def decode(stream_id: str, fields: dict[bytes, bytes]) -> Entry:
     if fields[b"v"] != VERSION.encode():
         raise ValueError(f"schema version {fields[b'v'][:16]!r}")
     count, first_seq = int(fields[b"n"]), int(fields[b"s"])
-    if count < 1 or first_seq < 1:
+    if not 1 <= count <= MOST_EVENTS or not 1 <= first_seq <= LAST_NUMBER - count:
         raise ValueError("an entry holds at least one event, numbered from 1")
     return Entry(
         producer=fields[b"p"].decode()[:64],
@@ -63,4 +66,4 @@ def decode(stream_id: str, fields: dict[bytes, bytes]) -> Entry:
 
 def stream_time(stream_id: str) -> float:
     """Seconds since the epoch, by the clock of the stream's Redis."""
-    return int(stream_id.partition("-")[0]) / 1000
+    return min(int(stream_id.partition("-")[0]) / 1000, YEAR_9999)

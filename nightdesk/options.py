@@ -7,6 +7,7 @@ from dataclasses import dataclass
 SENSITIVE_KEYS = (
     "password",
     "passwd",
+    "pwd",
     "passphrase",
     "secret",
     "token",

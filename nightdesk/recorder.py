@@ -15,20 +15,27 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import Celery, signals
+from celery.exceptions import SoftTimeLimitExceeded
 from celery.utils.time import utcoffset
 
 from nightdesk.capture import NOT_CAPTURED, captured_body
 from nightdesk.dispatcher import recording_dispatcher
 from nightdesk.options import Options
-from nightdesk.redaction import Redactor, shorten
+from nightdesk.redaction import Redactor
 from nightdesk.writer import StreamWriter
 
 STAMP = "nightdesk"
+FAULT = "recorder-fault"
+CELERY_EVENTS = frozenset({
+    "task-received", "task-started", "task-succeeded", "task-failed",
+    "task-retried", "task-revoked", "task-rejected", "task-cancelled",
+    "worker-online", "worker-heartbeat", "worker-offline",
+})  # fmt: skip
 CELERY_REQUEST = "celery.worker.request:Request"
 OFF_SWITCH = "NIGHTDESK_RECORDER"
 TRACEBACK_LENGTH = 20_000
 TEXT_LENGTH = 2_000
-DRAIN_SECONDS = 3.0
+DRAIN_SECONDS, DRAIN_AGAIN = 3.0, 10.0
 
 logger = logging.getLogger("nightdesk")
 _installed: Recorder | None = None
@@ -74,8 +81,10 @@ def _guarded(hook: Callable[..., None]) -> Callable[..., None]:
     def guarded(recorder: Recorder, *args: Any, **kwargs: Any) -> None:
         try:
             hook(recorder, *args, **kwargs)
-        except Exception:  # noqa: BLE001 watching never hurts a job
-            recorder.count_fault()
+        except SoftTimeLimitExceeded:  # the task's own, which happened to arrive in here
+            raise
+        except Exception as fault:  # noqa: BLE001 watching never hurts a job
+            recorder.count_fault(hook.__name__, fault)
 
     return guarded
 
@@ -91,6 +100,7 @@ class Recorder:
         self.writer = StreamWriter(options)
         self.worker: Any = None
         self._receiving: Any = None
+        self._gave_up_at = -DRAIN_AGAIN
 
     def connect(self) -> None:
         # Celery reads a class as well as the name of one.
@@ -119,14 +129,18 @@ class Recorder:
             (signals.worker_process_shutdown, self.drain),
         ]
 
-    def count_fault(self) -> None:
-        """Count an error of the recorder's own; the first one is logged."""
+    def count_fault(self, hook: str, fault: Exception) -> None:
+        """Count an error of the recorder's own, here and in the record; the first one is logged."""
         self.faults += 1
+        told = {"type": FAULT, "timestamp": time.time(), "hook": hook, "fault": type(fault).__name__}
+        self.writer.put(told)
         if self.faults == 1:
             logger.warning("the recorder failed once and goes on; further faults are counted", exc_info=True)
 
     def drain(self, **_: Any) -> None:
-        self.writer.drain(DRAIN_SECONDS)
+        """Send what is pending; a stop, which asks more than once, waits for an absent Redis once."""
+        if time.monotonic() - self._gave_up_at > DRAIN_AGAIN and not self.writer.drain(DRAIN_SECONDS):
+            self._gave_up_at = time.monotonic()
 
     @_guarded
     def stamp(
@@ -245,6 +259,8 @@ class Recorder:
 
     def _cleaned(self, event: dict[str, Any]) -> dict[str, Any]:
         """The event with its texts redacted and capped; its own copy."""
+        if event["type"] not in CELERY_EVENTS:  # a program's own, with anything in it
+            return dict(self.redactor.clean(event, TEXT_LENGTH * 4).value)
         cleaned = dict(event)
         if event["type"] == "task-received" and isinstance(cleaned.get("args"), str):
             # repr() of the arguments, cut anywhere: what the publisher captured is better
@@ -253,7 +269,7 @@ class Recorder:
             text = cleaned.get(field)
             if isinstance(text, str):
                 longest = TRACEBACK_LENGTH if field == "traceback" else TEXT_LENGTH
-                cleaned[field] = self.redactor.text(shorten(text, longest))
+                cleaned[field] = self.redactor.excerpt(text, longest)
         return cleaned
 
 

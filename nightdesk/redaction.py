@@ -7,24 +7,45 @@ costs no more than a small one.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, time, timedelta, tzinfo
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
 from typing import Any
+from uuid import UUID
 
 HIDDEN = "[hidden]"
 CUT = "[cut]"
 DEEPEST = 20
 TEXT_SCANNED = 100_000
+LONGEST_INT = 1024
+PLAIN = (bool, int, float, date, time, timedelta, tzinfo, Decimal, Enum, PurePath, UUID)
 
+# Possessive quantifiers (`++`, `*+`) keep these linear: a hostile text must not hold up a publisher.
 _SECRET_TEXT = re.compile(
-    r"(?P<keep>://[^/\s:@]{0,64}:)[^/\s@]{1,256}(?=@)"  # user:password@host
-    r"|(?P<keep2>\b(?:Bearer|Basic)\s+)[A-Za-z0-9._~+/=-]{8,4096}"
-    r"|\beyJ[A-Za-z0-9_-]{8,4096}\.[A-Za-z0-9_-]{8,4096}\.[A-Za-z0-9_-]*"  # a JSON web token
-    r"|\b(?:sk|pk|rk)_(?:live|test)_[A-Za-z0-9]{8,256}"
-    r"|\bAKIA[0-9A-Z]{16}\b"
-    r"|\bgh[pousr]_[A-Za-z0-9]{20,255}\b"
-    r"|-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----[\s\S]{0,8192}?(?:-----END [A-Z ]{0,32}PRIVATE KEY-----|\Z)"
+    r"(?P<keep>://[^/\s:@]{0,64}:)[^/\s]{1,1024}(?=@)"  # user:password@host
+    r"|(?P<keep2>\b(?:Bearer|Basic)\s{1,20}+)[A-Za-z0-9._~+/=-]{8,}+"
+    r"|(?P<keep3>\b(?i:authorization|cookie)['\"]?\s{0,20}+[:=]\s{0,20}+)[^'\"\s][^'\"\r\n]*+"  # a header
+    r"|(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,4096}+\.[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]*+"  # a JSON web token
+    r"|\b(?:sk|pk|rk)_(?:live|test)_[A-Za-z0-9]{8,}+"
+    r"|\b(?:sk|glpat|xox[abeprs])-[A-Za-z0-9_-]{20,}+"
+    r"|\bA(?:KIA|SIA)[0-9A-Z]{16}\b"
+    r"|\bAIza[A-Za-z0-9_-]{35,}+"
+    r"|\bgh[pousr]_[A-Za-z0-9]{20,}+"
+    r"|\bgithub_pat_[A-Za-z0-9_]{20,}+"
+    r"|-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----(?:[^-]++|-(?!----END))*+(?:-----END [A-Z ]{0,32}-----)?"
+)
+# What stands after a sensitive key, in the ways of repr(), str() and JSON, also as JSON within JSON.
+_VALUE = (
+    r"(?:[bru]{0,2}'(?:[^'\\]++|\\.)*+'?"
+    r"|[bru]{0,2}\"(?:[^\"\\]++|\\.)*+\"?"
+    r"|(?P<quote>\\{1,8}+['\"])(?:(?!(?P=quote)).)*+(?P=quote)?"
+    r"|[\[({][^\])}]*+[\])}]?"
+    r"|[^\s,;)}\]'\"]++(?:['\"][^'\"]*+['\"]?)?)"
 )
 
 
@@ -45,14 +66,17 @@ class Redactor:
         self._sensitive = re.compile(words, re.IGNORECASE)
         # As repr() and str() write a dict or a call: 'password': 'x', password=x
         self._pair = re.compile(
-            rf"(?P<keep>['\"]?[\w.-]{{0,64}}(?:{words})[\w.-]{{0,64}}['\"]?\s{{0,4}}[:=]\s{{0,4}})"
-            r"(?:'(?:[^'\\]|\\.){0,4096}'?|\"(?:[^\"\\]|\\.){0,4096}\"?|[^\s,;)}\]'\"]{1,4096})",
-            re.IGNORECASE,
+            rf"(?P<keep>(?:{words})[\w.-]{{0,64}}+\\{{0,8}}+['\"]?\s{{0,20}}+[:=]\s{{0,20}}+){_VALUE}",
+            re.IGNORECASE | re.DOTALL,
         )
 
     def text(self, text: str) -> str:
         """`text` with what looks like a secret replaced."""
         return self._pair.sub(_hide, _SECRET_TEXT.sub(_hide, text))
+
+    def excerpt(self, text: str, longest: int) -> str:
+        """`text` redacted, then within `longest`: a cut must not part a secret from what tells it is one."""
+        return shorten(self.text(shorten(text, TEXT_SCANNED)), longest)
 
     def clean(self, value: Any, budget: int) -> Cleaned:
         """Copy `value` (as JSON knows values) within `budget` characters."""
@@ -83,8 +107,16 @@ class _Walk:
         if isinstance(value, list | tuple | set | frozenset):
             return self._copy_items(value, depth)
         if value is None or isinstance(value, bool | int | float):
-            return value
-        return self._copy_text(str(value))
+            return self._copy_number(value)
+        return self._copy_text(_named(value, self._left))
+
+    def _copy_number(self, value: Any) -> Any:
+        if isinstance(value, float) and not math.isfinite(value):
+            return str(value)  # which JSON doesn't know
+        if isinstance(value, int) and value.bit_length() > LONGEST_INT:
+            self.cut = True
+            return CUT
+        return value
 
     def _copy_text(self, text: str) -> str:
         taken = text[: max(self._left, 0)]
@@ -102,7 +134,7 @@ class _Walk:
             if self._left <= 0:
                 self.cut = True
                 break
-            name = self._copy_text(str(key))
+            name = self._copy_text(key if isinstance(key, str) else _named(key, self._left))
             if self._redactor.is_sensitive(name) and value is not None and not isinstance(value, bool):
                 copy[name] = HIDDEN
                 self.hidden = True
@@ -120,9 +152,18 @@ class _Walk:
         return copy
 
 
+def _named(value: Any, budget: int) -> str:
+    """A short text for `value`. No code of a program's own runs: its str() might ask a database."""
+    if isinstance(value, bytes | bytearray):
+        return str(bytes(value[: budget + 1]))
+    if isinstance(value, PLAIN) or value is None:
+        return str(value)
+    return f"<{type(value).__module__}.{type(value).__qualname__}>"
+
+
 def _hide(match: re.Match[str]) -> str:
     groups = match.groupdict()
-    return (groups.get("keep") or groups.get("keep2") or "") + HIDDEN
+    return (groups.get("keep") or groups.get("keep2") or groups.get("keep3") or "") + HIDDEN
 
 
 def shorten(text: str, longest: int) -> str:

@@ -35,8 +35,12 @@ class StreamWriter:
     """The one writer of a process. Safe to use from any thread, and after a fork."""
 
     def __init__(self, options: Options, clock: Callable[[], float] = time.time) -> None:
+        redis.Redis.from_url(options.url).close()  # a wrong one should fail here, not in a thread
         self._options = options
         self._clock = clock
+        # A fork keeps what is known of the clock: it is its host's.
+        self.offset: float | None = None
+        self._offsets: deque[float] = deque(maxlen=OFFSET_SAMPLES)
         self.restart()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self.restart)
@@ -44,9 +48,7 @@ class StreamWriter:
     def restart(self) -> None:
         """Start as a new producer, with an empty buffer: so begins each process, and each fork of one."""
         self.producer = uuid.uuid4().hex
-        self.offset: float | None = None
         self.dropped = 0
-        self._offsets: deque[float] = deque(maxlen=OFFSET_SAMPLES)
         self._last_seq = 0
         self._pending: deque[str] = deque()
         self._pending_bytes = 0
@@ -88,7 +90,10 @@ class StreamWriter:
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="nightdesk-writer", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # no thread is to be had, or the interpreter ends; the next event tries again
+            self._thread = None
 
     def _run(self) -> None:
         delay = RETRY_FIRST
@@ -100,7 +105,7 @@ class StreamWriter:
             try:
                 self._send_all()
                 delay = RETRY_FIRST
-            except (redis.RedisError, OSError):
+            except Exception:  # noqa: BLE001 the top of a long-running loop: mostly Redis is away
                 self._forget_client()
                 time.sleep(delay)
                 delay = min(delay * 2, RETRY_LONGEST)

@@ -78,6 +78,14 @@ def test_the_frame_tells_all_about_a_job(django_assert_max_num_queries: Callable
     assert json.loads(live.text_of(found)) == found
 
 
+def test_an_attempt_that_nobody_measured_ran_from_its_start_to_its_end() -> None:
+    job = make()
+    Attempt.objects.create(
+        job=job, retries=0, delivery=1, state="retrying", started_at=NOW, ended_at=NOW + timedelta(seconds=4)
+    )
+    assert frame(job)["attempts"][0]["run"] == 4.0
+
+
 def test_where_nothing_was_captured_the_frame_says_so() -> None:
     found = frame(make())
     assert (found["args"], found["kwargs"], found["result"]) == (None, None, None)

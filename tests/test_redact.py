@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -26,6 +27,18 @@ EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
         "login(api_key=hunter2, n=1)",
         '{"client_secret": "hunter2"}',
         "-----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----",
+        "{'password': b'hunter2'}",
+        "{'password': ['x', 'hunter2']}",
+        "password=SecretStr('hunter2')",
+        "{'password':          'hunter2'}",
+        r"{\"password\": \"hunter2\"}",
+        "Authorization: Token hunter2",
+        "Cookie: theme=dark; auth=hunter2",
+        "postgres://app:p@hunter2@db/shop",
+        "slack xoxb-123456789012-hunter2hunter2",
+        "github_pat_11AAAAAAA0hunter2hunter2",
+        "sk-proj-hunter2hunter2hunter2",
+        f"token='{'hunter2' * 2000}'",
     ],
 )
 def test_secrets_in_text_are_hidden(text: str) -> None:
@@ -37,10 +50,41 @@ def test_secrets_in_text_are_hidden(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["order 5519027 paid", "KeyError: 'currency'", "https://shop.example/hook?id=1"]
+    "text",
+    [
+        "order 5519027 paid",
+        "KeyError: 'currency'",
+        "https://shop.example/hook?id=1",
+        "https://shop.example:8000/a/@b",
+        "BASIC AUTHENTICATION",
+        "ask-me-anything-about-everything",
+        "the author: Ann",
+    ],
 )
 def test_ordinary_text_stays(text: str) -> None:
     assert redactor.text(text) == text
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a", "_", "-", "'", '"', "\\", " ", "[", "token", "token=", "token='", "token=\\\"", "token:[", "://",
+        "://a:", "eyJ", "-eyJ", "eyJaaaaaaaa.", "Bearer ", "cookie:", "-----BEGIN PRIVATE KEY-----", "-----BEGIN A ",
+        "sk-a",
+    ],
+)  # fmt: skip
+def test_no_text_takes_long(piece: str) -> None:
+    text = (piece * 100_000)[:100_000]
+    began = time.perf_counter()
+    redactor.text(text)
+    assert time.perf_counter() - began < 1
+
+
+@pytest.mark.parametrize("length", [9_000, 90_000])
+def test_a_secret_is_hidden_before_a_text_is_cut(length: int) -> None:
+    key = "-----BEGIN PRIVATE KEY-----\n" + "hunter2\n" * (length // 8)
+    for text in (key, f"{'x' * 1_500} password='{key}'"):
+        assert "hunter2" not in redactor.excerpt(text, 2_000)
 
 
 def test_sensitive_keys_are_hidden_at_any_depth() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,7 +27,8 @@ logger = structlog.get_logger(__name__)
 
 STREAM = "nightdesk:events"
 GATHER_SECONDS = 0.1
-BATCH_ENTRIES = 500
+FIRST_ENTRIES, BATCH_ENTRIES = 50, 500
+BATCH_BYTES = 4_000_000
 BLOCK_MS = 1000
 LEASE_SECONDS = 2.0
 TRIM_SECONDS = 5.0
@@ -54,6 +55,7 @@ class Ingest:
         self._record: Record | None = None
         self._recorded_to: str | None = None
         self._held: bool | None = None
+        self._count = FIRST_ENTRIES
 
     @property
     def leading(self) -> bool:
@@ -121,17 +123,20 @@ class Ingest:
 
     def _read(self, last_id: str) -> list[StreamEntry]:
         """What has arrived, after waiting a moment for company."""
+        asked = self._count
         first = self._xread(last_id, block=BLOCK_MS)
         if not first:
             return []
         time.sleep(GATHER_SECONDS)
-        if len(first) == BATCH_ENTRIES:
+        if len(first) == asked:
             return first
         return first + self._xread(first[-1][0], block=None)
 
     def _xread(self, after: str, block: int | None) -> list[StreamEntry]:
-        reply: Any = self._client.xread({self._stream: after}, count=BATCH_ENTRIES, block=block)
-        return [(stream_id.decode(), fields) for _, entries in reply for stream_id, fields in entries]
+        reply: Any = self._client.xread({self._stream: after}, count=self._count, block=block)
+        read = [(stream_id.decode(), fields) for _, entries in reply for stream_id, fields in entries]
+        self._count = next_count(self._count, [sum(map(len, fields.values())) for _, fields in read])
+        return read
 
     def _commit(self, record: Record, entries: list[StreamEntry]) -> None:
         try:
@@ -178,6 +183,14 @@ class Ingest:
                 self._lease.release()
             except redis.RedisError as fault:
                 logger.info("the lease runs out by itself: %s", fault)
+
+
+def next_count(asked: int, sizes: Sequence[int]) -> int:
+    """How many entries to ask for next: about BATCH_BYTES, since a commit holds them in memory, and the
+    database's one write lock from results and pages; few after a pause, when their size isn't known."""
+    if sum(sizes) > BATCH_BYTES:
+        return max(1, asked * BATCH_BYTES // sum(sizes))
+    return min(BATCH_ENTRIES, asked * 2) if len(sizes) == asked else max(1, min(asked, FIRST_ENTRIES))
 
 
 def _order(stream_id: str) -> tuple[int, int]:

@@ -38,7 +38,9 @@ def run() -> None:
         thread.start()
     logger.info("the monitor runs")
     while not stop.wait(1.0):
-        pass
+        if not all(thread.is_alive() for thread in threads):
+            logger.error("a loop has ended; the monitor leaves, to be started again")
+            stop.set()
     for thread in threads:
         thread.join(STOP_SECONDS)
     publisher.stop()

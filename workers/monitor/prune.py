@@ -35,6 +35,8 @@ SAMPLES_FOR = timedelta(days=2)
 MINUTES_FOR = timedelta(days=7)
 HOURS_FOR = timedelta(days=400)
 PROCESSES_FOR = timedelta(days=30)
+# A process that published nothing for so long may still live: forgotten, its next number looks like a loss.
+PRODUCERS_FOR = timedelta(days=400)
 
 
 class Pruner:
@@ -49,8 +51,10 @@ class Pruner:
             try:
                 if self._leading():
                     prune(datetime.now(UTC), stop)
-            except DatabaseError as fault:
-                logger.warning("pruning goes on later: %s", fault)
+            except Exception as fault:
+                logger.warning(
+                    "pruning goes on later: %s", fault, exc_info=not isinstance(fault, DatabaseError)
+                )
             finally:
                 close_old_connections()
 
@@ -65,7 +69,7 @@ def prune(now: datetime, stop: threading.Event) -> None:
         Bucket.objects.filter(tier=Bucket.MINUTE, start__lt=minute),
         Bucket.objects.filter(tier=Bucket.HOUR, start__lt=hour),
         Worker.objects.filter(seen_at__lt=now - PROCESSES_FOR),
-        Producer.objects.filter(seen_at__lt=now - PROCESSES_FOR),
+        Producer.objects.filter(seen_at__lt=now - PRODUCERS_FOR),
         Gap.objects.filter(ended_at__lt=now - PROCESSES_FOR),
     ):
         _delete_in_steps(old, stop)
