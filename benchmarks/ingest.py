@@ -10,7 +10,8 @@ import orjson
 from django.db import connection
 
 from benchmarks.report import Row
-from jobs.record import Record, StreamEntry
+from jobs.batch import StreamEntry
+from jobs.record import Record
 from nightdesk import entry
 
 TASKS, QUEUES = 40, 3

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterable, Sequence
@@ -17,29 +16,23 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-import orjson
 from django.db import DatabaseError, OperationalError, transaction
 from django.db.models import F, Max
 
 from jobs import loading, models
-from jobs.events import JobEvent, Odd, WorkerEvent, parse, storable
+from jobs.batch import REFUSALS, Batch, Hole, Producer, StreamEntry, cut
 from jobs.lifecycle import Job, fold
 from jobs.rollups import Deltas, Key, Tally, counted
 from jobs.rows import attempt_rows, bucket_row, job_row, payload_rows, standing_change
 from jobs.store import sqlite as store
 from jobs.workers import fold_workers, worker_row
-from nightdesk.entry import Entry, decode, stream_time
+from nightdesk.entry import stream_time
 
 logger = logging.getLogger(__name__)
-
-StreamEntry = tuple[str, dict[bytes, bytes]]
 
 JOBS_HELD = 20_000
 BUCKETS_HELD = 5_000
 PRODUCERS_HELD = 10_000
-SAMPLE_LENGTH = 2_000
-# What a value that nobody has thought of may cause; it must not stop the record.
-REFUSALS = (ValueError, TypeError, ArithmeticError, LookupError, RecursionError)
 
 
 class Fenced(Exception):
@@ -54,33 +47,6 @@ class Committed:
     events: int = 0
     lost: int = 0
     quarantined: int = 0
-
-
-@dataclass
-class Batch:
-    """Entries, read and sorted: what is to be recorded."""
-
-    last_id: str
-    job_events: dict[str, list[JobEvent]] = field(default_factory=dict)
-    worker_events: list[tuple[str, WorkerEvent]] = field(default_factory=list)
-    producers: dict[str, Producer] = field(default_factory=dict)
-    gaps: list[models.Gap] = field(default_factory=list)
-    odd: dict[str, tuple[int, str]] = field(default_factory=dict)
-    events: int = 0
-    last_event_at: float | None = None
-
-    def quarantine(self, reason: str, sample: object, events: int = 1) -> None:
-        count, _ = self.odd.get(reason, (0, ""))
-        self.odd[reason] = (count + events, storable(_shown(sample)[:SAMPLE_LENGTH]))
-
-
-@dataclass
-class Producer:
-    """How far a producer's events are recorded."""
-
-    last_seq: int = 0
-    lost: int = 0
-    seen_at: float = 0.0
 
 
 class Record:
@@ -117,10 +83,12 @@ class Record:
             raise
         except (DatabaseError, *REFUSALS) as fault:
             self.reload()
-            parts = entries if len(entries) > 1 else _cut(entries[0])
+            parts = entries if len(entries) > 1 else cut(entries[0])
             if len(parts) > 1:
                 logger.warning("a batch was refused (%s); its %d parts go one by one", fault, len(parts))
-                return _together(self.commit([part]) for part in parts)
+                # Together: parts of an entry share its id, and a kill between them must not lose the rest.
+                with transaction.atomic():
+                    return _together([self.commit([part]) for part in parts])
             return self._commit(entries, refused=f"refused: {type(fault).__name__}")
 
     def reload_later(self) -> None:
@@ -151,91 +119,22 @@ class Record:
         return Committed(
             jobs={job.id for job in after.values() if job.id is not None},
             events=batch.events,
-            lost=sum(gap.lost or 0 for gap in batch.gaps),
+            lost=sum(hole.lost for hole in batch.holes),
             quarantined=sum(count for count, _ in batch.odd.values()),
         )
 
-    # Reading the entries
+    # Rows before and after
 
     def _read(self, entries: Sequence[StreamEntry], refused: str) -> Batch:
-        batch = Batch(last_id=entries[-1][0])
-        decoded = list(self._decoded(batch, entries))
-        self._hold_producers({entry.producer for _, entry in decoded})
-        for stream_id, entry in decoded:
-            if refused:
-                batch.quarantine(refused, entry.events[:SAMPLE_LENGTH], entry.count)
-            self._read_entry(batch, stream_id, entry, keep=not refused)
+        batch = Batch.of(entries)
+        self._hold_producers(batch.producer_ids)
+        batch.read(self._producers, refused)
         return batch
-
-    def _decoded(self, batch: Batch, entries: Sequence[StreamEntry]) -> Iterable[tuple[str, Entry]]:
-        for stream_id, fields in entries:
-            try:
-                yield stream_id, decode(stream_id, fields)
-            except (KeyError, ValueError) as fault:
-                batch.quarantine(f"not an entry: {type(fault).__name__}", fields)
-
-    def _read_entry(self, batch: Batch, stream_id: str, entry: Entry, keep: bool) -> None:
-        producer = batch.producers.get(entry.producer)
-        if producer is None:
-            held = self._producers.get(entry.producer, Producer())
-            producer = batch.producers[entry.producer] = Producer(held.last_seq, held.lost, held.seen_at)
-        fresh_from = producer.last_seq + 1 - entry.first_seq
-        if fresh_from < 0:
-            self._note_hole(batch, producer, -fresh_from, stream_time(stream_id))
-        if entry.last_seq > producer.last_seq:
-            producer.last_seq = entry.last_seq
-            if keep:
-                self._read_events(batch, entry, skipped=max(fresh_from, 0))
-        producer.seen_at = stream_time(stream_id)
-
-    def _note_hole(self, batch: Batch, producer: Producer, lost: int, now: float) -> None:
-        producer.lost += lost
-        batch.gaps.append(
-            models.Gap(
-                cluster_id=self.cluster_id,
-                source=self.source,
-                reason="sequence",
-                began_at=_utc(producer.seen_at or now),
-                ended_at=_utc(now),
-                lost=lost,
-            )
-        )
-
-    def _read_events(self, batch: Batch, entry: Entry, skipped: int) -> None:
-        try:
-            events = _loaded(entry.events)
-        except (ValueError, RecursionError):
-            batch.quarantine("not JSON", entry.events[:SAMPLE_LENGTH], entry.count)
-            return
-        if not isinstance(events, list) or len(events) != entry.count:
-            batch.quarantine("not the events it counts", entry.events[:SAMPLE_LENGTH], entry.count)
-            return
-        for raw in events[skipped:]:
-            self._read_event(batch, raw, entry)
-
-    def _read_event(self, batch: Batch, raw: object, entry: Entry) -> None:
-        try:
-            event = parse(raw, entry.offset)
-        except Odd as fault:
-            batch.quarantine(str(fault), raw)
-            return
-        except RecursionError:
-            batch.quarantine("nested too deeply", raw)
-            return
-        batch.events += 1
-        if isinstance(event, JobEvent):
-            batch.job_events.setdefault(event.task_id, []).append(event)
-        elif event is not None:
-            batch.worker_events.append((entry.producer, event))
-        if event is not None:
-            batch.last_event_at = max(batch.last_event_at or 0.0, event.at)
 
     def _hold_producers(self, ids: set[str]) -> None:
         for chunk in loading.chunks(ids - self._producers.keys()):
             for row in models.Producer.objects.filter(id__in=chunk):
                 self._producers[row.id] = Producer(row.last_seq, row.lost, row.seen_at.timestamp())
-
-    # Rows before and after
 
     def _jobs_of(self, batch: Batch) -> dict[str, Job]:
         held = {task_id: self._jobs[task_id] for task_id in batch.job_events if task_id in self._jobs}
@@ -304,7 +203,7 @@ class Record:
         return [id, self.cluster_id, producer.last_seq, producer.lost, store.moment(producer.seen_at)]
 
     def _write_faults(self, batch: Batch) -> None:
-        models.Gap.objects.bulk_create(batch.gaps)
+        models.Gap.objects.bulk_create([self._gap(hole) for hole in batch.holes])
         now = datetime.now(UTC)
         for reason, (count, sample) in batch.odd.items():
             row, _ = models.Quarantine.objects.get_or_create(
@@ -313,6 +212,16 @@ class Record:
             models.Quarantine.objects.filter(pk=row.pk).update(
                 count=F("count") + count, last_at=now, sample=sample
             )
+
+    def _gap(self, hole: Hole) -> models.Gap:
+        return models.Gap(
+            cluster_id=self.cluster_id,
+            source=self.source,
+            reason="sequence",
+            began_at=_utc(hole.began),
+            ended_at=_utc(hole.ended),
+            lost=hole.lost,
+        )
 
     # After the commit
 
@@ -344,36 +253,6 @@ def _drop_oldest(held: dict[Any, Any], most: int) -> None:
     """Dicts keep the order of insertion; what a commit touches is inserted anew."""
     for key in list(islice(held, max(0, len(held) - most))):
         del held[key]
-
-
-def _loaded(text: bytes) -> Any:
-    """JSON as Python writes it, which knows NaN and half a surrogate pair; one such event must not cost
-    the others of its entry."""
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return json.loads(text)
-
-
-def _cut(entry: StreamEntry) -> list[StreamEntry]:
-    """An entry as entries of one event each; as it is where it can't be cut."""
-    stream_id, fields = entry
-    try:
-        first, events = int(fields[b"s"]), _loaded(fields[b"e"])
-        texts = [json.dumps([event]).encode() for event in events]
-    except (*REFUSALS,):
-        return [entry]
-    return [
-        (stream_id, {**fields, b"s": b"%d" % seq, b"n": b"1", b"e": text})
-        for seq, text in enumerate(texts, first)
-    ]
-
-
-def _shown(sample: object) -> str:
-    try:
-        return repr(sample)
-    except RecursionError:
-        return "(nested too deeply to be shown)"
 
 
 def _together(parts: Iterable[Committed]) -> Committed:

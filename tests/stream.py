@@ -6,7 +6,7 @@ import itertools
 import json
 from typing import Any
 
-from jobs.record import StreamEntry
+from jobs.batch import StreamEntry
 from nightdesk import entry
 
 START = 1_790_000_000.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db import DataError
+from django.db import DataError, OperationalError
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -197,6 +197,29 @@ def test_an_entry_that_the_database_refuses_is_set_aside_alone(monkeypatch: pyte
     assert models.Quarantine.objects.get().reason == "refused: DataError"
     assert record.last_id == entries[-1][0]
     assert_counters_equal_a_recount()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_entry_cut_into_its_events_is_recorded_whole_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = store.write
+
+    def failing(kind: str, rows: Any) -> None:
+        if kind == "job" and len(rows) > 1:
+            raise DataError("refused")
+        if kind == "job" and any(row[2] == "last" for row in rows):
+            raise OperationalError("the disk went away")
+        real(kind, rows)
+
+    entry = entry_of([*life_of("first"), *life_of("last")])
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "write", failing)
+        with pytest.raises(OperationalError):
+            Record(SOURCE).commit([entry])
+    assert (models.Job.objects.count(), models.Position.objects.get().last_id) == (0, "0-0")
+    Record(SOURCE).commit([entry])
+    assert models.Job.objects.filter(state="succeeded").count() == 2
 
 
 @pytest.mark.django_db

@@ -69,8 +69,8 @@ def test_ordinary_text_stays(text: str) -> None:
     "piece",
     [
         "a", "_", "-", "'", '"', "\\", " ", "[", "token", "token=", "token='", "token=\\\"", "token:[", "://",
-        "://a:", "eyJ", "-eyJ", "eyJaaaaaaaa.", "Bearer ", "cookie:", "-----BEGIN PRIVATE KEY-----", "-----BEGIN A ",
-        "sk-a",
+        "://a:", "eyJ", "-eyJ", "eyJaaaaaaaa.", "Bearer ", "cookie:", "-----BEGIN PRIVATE KEY-----",
+        "-----BEGIN A ", "sk-a",
     ],
 )  # fmt: skip
 def test_no_text_takes_long(piece: str) -> None:

@@ -19,7 +19,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from jobs import models
-from jobs.record import Committed, Fenced, Record, StreamEntry
+from jobs.batch import StreamEntry
+from jobs.record import Committed, Fenced, Record
 from nightdesk.entry import stream_time
 from workers.monitor.lease import Lease
 
