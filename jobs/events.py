@@ -132,7 +132,8 @@ def _common(raw: Raw) -> dict[str, Any]:
         "eta": _moment(raw.get("eta")),
         "expires_at": _moment(raw.get("expires")),
         "root_id": name(raw.get("root_id")),
-        "parent_id": name(raw.get("parent_id")),
+        # Celery makes a job the parent of its own retries.
+        "parent_id": None if raw.get("parent_id") == raw.get("uuid") else name(raw.get("parent_id")),
         "group_id": name(raw.get("group")),
         "retry_of": name(raw.get("retry_of")),
         "schedule": name(raw.get("schedule"), 200),

@@ -198,6 +198,15 @@ def test_garbage_is_refused_or_read_but_never_breaks(fields: dict[str, Any]) -> 
             assert fold(None, parsed.task_id, [parsed]).state
 
 
+def test_a_retry_is_not_its_own_parent() -> None:
+    retried = parse({**RECEIVED, "parent_id": RECEIVED["uuid"]}, 0.0)
+    chained = parse({**RECEIVED, "parent_id": "b"}, 0.0)
+    assert isinstance(retried, JobEvent)
+    assert isinstance(chained, JobEvent)
+    assert "parent_id" not in retried.facts
+    assert chained.facts["parent_id"] == "b"
+
+
 def test_text_is_made_fit_for_a_database() -> None:
     parsed = parse({**RECEIVED, "name": "a\x00b\ud800" + "x" * 300}, 0.0)
     assert isinstance(parsed, JobEvent)

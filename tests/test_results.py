@@ -14,6 +14,7 @@ from django_celery_results.models import ChordCounter, TaskResult  # type: ignor
 import nightdesk
 from tests import tasks
 from tests.harness import Installation, RedisServer, eventually
+from tests.harness.processes import python
 from tests.working import worker
 from workers.app import app
 from workers.results import ResultBackend
@@ -177,3 +178,12 @@ def progress_of(redis_server: RedisServer, job: str) -> list[tuple[str, Any]]:
         entries: Any = client.xrange("nightdesk:events")
     events = [event for _, fields in entries for event in json.loads(fields[b"e"])]
     return [(e["state"], e["meta"]) for e in events if e["type"] == "job-progress" and e["uuid"] == job]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_can_be_sent_from_celerys_own_command_line(installation: Installation) -> None:
+    sent = installation.start(
+        "call", python("-m", "celery", "-A", "workers", "call", "celery.backend_cleanup")
+    )
+    assert sent.wait() == 0, sent.text()
+    assert len(sent.text().split()[-1]) == 36

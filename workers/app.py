@@ -8,7 +8,9 @@ import signal
 import threading
 from typing import Any
 
+import django
 from celery import Celery, signals
+from django.apps import apps
 from django.conf import settings
 from django.db import close_old_connections
 from kombu import Queue
@@ -77,3 +79,7 @@ nightdesk.install(
 )
 # After the recorder, whose own request this one extends.
 app.Task.Request = "workers.request:Request"
+
+# `celery -A workers call …` needs the models; in Django's own programs they are there, or just being loaded.
+if not (apps.ready or apps.loading):
+    django.setup()
