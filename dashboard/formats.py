@@ -141,8 +141,15 @@ def stamp(value: Any, now: float) -> str:
 
 
 def text(value: Any) -> str:
-    """Anything, as it is."""
+    """Anything, as it is; a list as its members."""
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
     return UNKNOWN if value is None or value == "" else str(value)
+
+
+def phase(value: Any) -> str:
+    """What a job calls its progress; nothing where it says only that there is some."""
+    return "" if value == "PROGRESS" else text(value)
 
 
 def maybe(value: Any) -> str:
@@ -179,6 +186,7 @@ def _utc(value: float) -> datetime:
 
 FORMATS: dict[str, Callable[[Any, float], str]] = {
     "text": lambda value, _now: text(value),
+    "phase": lambda value, _now: phase(value),
     "name": lambda value, _now: name(value),
     "maybe": lambda value, _now: maybe(value),
     "exact": lambda value, _now: exact(value),

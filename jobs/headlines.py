@@ -76,9 +76,14 @@ def rate_now(minutes: Mapping[int, Flow], now: float, first_minute: int | None) 
     return ended * HOUR / max(1.0, covered_seconds(now, first_minute))
 
 
-def peak(hours: Mapping[int, Flow], now: float) -> tuple[int, int] | None:
-    """The best clock hour of the last 24 as (jobs ended, epoch second of its start)."""
+def peak(hours: Mapping[int, Flow], now: float, first_hour: int | None) -> tuple[int, int] | None:
+    """The best clock hour of the last 24 as (jobs ended, epoch second of its start).
+
+    The running hour competes with whole ones: while none is recorded there is no peak.
+    """
     running = int(now // HOUR)
+    if first_hour is None or first_hour >= running:
+        return None
     counts = [(flow.ended, hour) for hour, flow in hours.items() if running - TREND_HOURS < hour <= running]
     best = max(counts, default=None)
     return (best[0], best[1] * HOUR) if best and best[0] else None

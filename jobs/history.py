@@ -58,6 +58,11 @@ class Traffic:
     queues: Mapping[str, Mapping[int, Flow]]
     first_hour: int | None
 
+    @property
+    def began(self) -> int | None:
+        """Seconds since the epoch of the first recorded hour; None if no job was ever counted."""
+        return None if self.first_hour is None else self.first_hour * HOUR
+
     def first_minute(self, now: float) -> int | None:
         """The minute in which the record began, if that matters to figures of the last hour."""
         if self.first_hour is None:
@@ -87,7 +92,6 @@ _FLOW = {
 def read_traffic(cluster_id: int, now: float) -> Traffic:
     """Four statements over buckets; their cost grows with tasks and queues, not with jobs."""
     buckets = Bucket.objects.filter(cluster=cluster_id)
-    first_hour = buckets.filter(tier=Bucket.HOUR).aggregate(first=Min("start"))["first"]
     day_ago = int((now - TREND_HOURS * HOUR) // MINUTE)
     oldest_hour = day_ago * MINUTE // HOUR
     hours = buckets.filter(tier=Bucket.HOUR, start__gte=oldest_hour).values_list("start").annotate(**_FLOW)
@@ -100,8 +104,15 @@ def read_traffic(cluster_id: int, now: float) -> Traffic:
         before_day=_flow(before[name] for name in _FLOW),
         minutes=minutes,
         queues=queues,
-        first_hour=first_hour,
+        first_hour=read_first_hour(cluster_id),
     )
+
+
+def read_first_hour(cluster_id: int) -> int | None:
+    """The first hour in which a job was counted, in hours since the epoch."""
+    hours = Bucket.objects.filter(cluster=cluster_id, tier=Bucket.HOUR)
+    first: int | None = hours.aggregate(first=Min("start"))["first"]
+    return first
 
 
 def _read_minutes(cluster_id: int, first: int) -> tuple[dict[int, Flow], dict[str, dict[int, Flow]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ def overview(cluster_id: int, scope: str, now: datetime, memory: Memory | None =
     """The `overview` dict of docs/frames.md. At most 15 statements, whatever the number of rows."""
     seen = look(cluster_id, now, memory if memory is not None else Memory())
     word = seen.trust.verdict(anything_seen=seen.anything)
+    queues = _queues(seen)
     return {
         "topic": f"overview.{scope}",
         "at": seen.at,
@@ -34,6 +36,8 @@ def overview(cluster_id: int, scope: str, now: datetime, memory: Memory | None =
         "word": word.word,
         "since": epoch(word.since),
         "reason": word.reason,
+        "began": seen.traffic.began,
+        "trouble": _trouble(seen, queues),
         "figures": {
             "rate": _rate(seen, sighted=word.word != "blind"),
             "success": _success(seen, sighted=word.word != "blind"),
@@ -41,7 +45,7 @@ def overview(cluster_id: int, scope: str, now: datetime, memory: Memory | None =
             "workers": _capacity(seen),
         },
         "chart": _chart(seen),
-        "queues": _queues(seen)[:LONGEST_LIST],
+        "queues": queues[:LONGEST_LIST],
         "workers": [_worker(worker, state) for worker, state in seen.workers[:LONGEST_LIST]],
         "failures": [_failure(job) for job in seen.failures],
         "schedules": seen.trust.schedules(),
@@ -54,10 +58,17 @@ def record(cluster_id: int, now: datetime) -> dict[str, Any]:
     return read_trust(cluster_id, now).record()
 
 
+def _trouble(seen: Seen, queues: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How much of the page is red or amber, the rows that lists leave out included."""
+    workers = Counter(state for _, state in seen.workers)
+    states = Counter(queue["state"] for queue in queues)
+    return {"dead": workers["dead"], "unserved": states["none"], "late": states["late"]}
+
+
 def _rate(seen: Seen, *, sighted: bool) -> dict[str, Any]:
     """What happens now is not known while we are blind; what happened before is."""
     traffic = seen.traffic
-    best = headlines.peak(traffic.hours, seen.at)
+    best = headlines.peak(traffic.hours, seen.at, traffic.first_hour)
     return {
         "now": headlines.rate_now(traffic.minutes, seen.at, traffic.first_minute(seen.at))
         if sighted

@@ -34,6 +34,15 @@ def test_a_schedule_shows_its_last_and_its_next_run(signed_in: Client) -> None:
     assert (schedule.name, schedule.task, schedule.problem) == ("sync", "shop.tasks.sync", None)
 
 
+def test_what_should_have_been_sent_already_is_due(signed_in: Client) -> None:
+    every(60, "sync", last_run_at=timezone.now() - timedelta(seconds=90))
+    every(60, "later", last_run_at=timezone.now())
+    response = signed_in.get("/schedules/")
+    assert [schedule.overdue for schedule in response.context["schedules"]] == [True, False]
+    markup = response.content.decode()
+    assert ('<span class="two">due</span>' in markup, markup.count('data-due="due"')) == (True, 1)
+
+
 def test_a_crontab_shows_its_expression_and_its_zone(signed_in: Client) -> None:
     nightly = CrontabSchedule.objects.create(minute="30", hour="2", timezone="Europe/Amsterdam")
     PeriodicTask.objects.create(name="nightly", task="t", crontab=nightly)

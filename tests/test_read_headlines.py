@@ -49,12 +49,18 @@ def test_an_idle_hour_has_a_rate_of_nothing_and_an_unknown_one_has_none() -> Non
 
 def test_the_peak_is_the_best_clock_hour_of_the_last_24() -> None:
     hours = {NOON - 24: ended(999), NOON - 23: ended(70, 2, 3), NOON - 1: ended(60), NOON: ended(10)}
-    assert peak(hours, NOON * 3600.0 + 5) == (75, (NOON - 23) * 3600)
+    assert peak(hours, NOON * 3600.0 + 5, NOON - 30) == (75, (NOON - 23) * 3600)
 
 
 def test_without_a_job_there_is_no_peak() -> None:
-    assert peak({}, NOON * 3600.0) is None
-    assert peak({NOON: ended(0)}, NOON * 3600.0) is None
+    assert peak({}, NOON * 3600.0, None) is None
+    assert peak({NOON - 1: ended(0)}, NOON * 3600.0, NOON - 1) is None
+
+
+def test_the_running_hour_is_the_peak_only_beside_a_whole_one() -> None:
+    at = NOON * 3600.0 + 1800
+    assert peak({NOON: ended(955)}, at, NOON) is None
+    assert peak({NOON - 1: ended(60), NOON: ended(955)}, at, NOON - 1) == (955, NOON * 3600)
 
 
 def test_the_success_rate_looks_at_final_outcomes_alone() -> None:

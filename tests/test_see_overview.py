@@ -69,6 +69,7 @@ def worker(name: str, silent: float = 0, **facts: Any) -> Worker:
 def test_before_anything_was_seen_it_is_ready_and_knows_nothing() -> None:
     found = frame()
     assert (found["word"], found["since"], found["reason"]) == ("ready", None, None)
+    assert found["began"] is None
     assert found["figures"]["rate"] == {"now": None, "peak": None, "peak_at": None, "trend": [None] * 24}
     assert found["figures"]["success"]["share"] is None
     assert found["figures"]["latency"]["p95"] is None
@@ -236,10 +237,28 @@ def test_workers_are_judged_as_of_the_moment_when_we_could_last_see() -> None:
 
 def test_what_happens_now_is_not_known_while_we_are_blind() -> None:
     heartbeat("monitor", seconds_ago=60)
-    bucket(1, *[1.0] * 10)
+    bucket(61, *[1.0] * 10)
     figures = frame()["figures"]
     assert (figures["rate"]["now"], figures["success"]["recent"]) == (None, None)
     assert (figures["rate"]["peak"], figures["success"]["succeeded"]) == (10, 10)
+
+
+def test_the_record_began_with_its_first_hour_whether_we_see_or_not() -> None:
+    bucket(61, 1.0)
+    bucket(1, 1.0)
+    found = frame()
+    assert (found["word"], found["began"]) == ("blind", (MINUTE - 62) * 60)
+
+
+def test_what_is_red_is_counted() -> None:
+    heartbeat("monitor")
+    worker("a@h", queues="high,default", slots=1)
+    worker("b@h", silent=60, queues="high")
+    sample("high", 2, depth=4, waited=12)
+    sample("default", 2, depth=0)
+    for name in ("low", "zebra"):
+        sample(name, 2, depth=1, waited=1)
+    assert frame()["trouble"] == {"dead": 1, "unserved": 2, "late": 1}
 
 
 def test_a_broker_that_is_out_of_reach_is_said() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from django.test import Client
 from django.utils import timezone
 
 from dashboard import formats
-from jobs.models import Heartbeat, Job, State
+from jobs.models import Heartbeat, Job, Position, State, Worker
 from tests.seed import seed
 
 ROOT = Path(__file__).parents[1]
@@ -87,8 +87,15 @@ def words(markup: str) -> str:
 def test_the_first_start_says_what_to_do(visitor: Client, db: None) -> None:
     markup = page(visitor, "/")
     assert "Ready, and waiting for a first job" in markup
-    assert "celery -A workers worker -Q high,default,low" in markup
+    assert ".venv/bin/celery -A workers worker -Q high,default,low" in markup
+    assert ".venv/bin/python manage.py monitor" in markup
+    assert "All of it at once" in words(markup)
     assert 'id="chart"' not in markup
+
+
+def test_first_steps_do_not_offer_to_start_what_is_there(visitor: Client, db: None) -> None:
+    Heartbeat.objects.create(name="monitor", at=timezone.now(), host="h", pid=1)
+    assert "All of it at once" not in words(page(visitor, "/"))
 
 
 def test_figures_that_do_not_apply_yet_are_a_dash_not_a_zero(visitor: Client, db: None) -> None:
@@ -115,6 +122,18 @@ def test_a_silent_monitor_makes_the_page_blind(visitor: Client, db: None) -> Non
     markup = page(visitor, "/")
     assert re.search(r'class="verdict" data-state="blind"', markup)
     assert "python manage.py monitor" in markup
+    assert 'id="chart"' in markup
+    assert "First steps" not in markup
+    assert "default@ams-1" in markup
+    assert "['" not in markup
+
+
+def test_the_sentence_beside_quiet_names_what_is_red(visitor: Client, db: None) -> None:
+    seed(timezone.now())
+    Worker.objects.update(seen_at=timezone.now() - timedelta(seconds=60))
+    said = words(re.findall(r'<div class="verdict".*?</div>', page(visitor, "/"), flags=re.S)[0])
+    assert "Quiet" in said
+    assert re.search(r"\d workers are dead\. \d queues have no workers\.", said)
 
 
 def test_a_job_page_tells_its_attempts_and_its_error(visitor: Client, db: None) -> None:
@@ -158,7 +177,27 @@ def test_an_unknown_state_is_said_clearly(visitor: Client, db: None) -> None:
 
 
 def test_an_empty_list_before_the_first_job_points_to_the_first_steps(visitor: Client, db: None) -> None:
-    assert "No job has been seen yet" in page(visitor, "/jobs/")
+    assert "No job yet" in page(visitor, "/jobs/")
+
+
+def test_a_record_that_saw_a_worker_but_never_a_job_says_how_to_begin(visitor: Client, db: None) -> None:
+    Position.objects.create(source="s", committed_at=timezone.now(), last_event_at=timezone.now())
+    markup = page(visitor, "/jobs/")
+    assert "No job yet" in markup
+    assert "retention" not in markup
+
+
+def test_an_attempt_to_come_after_an_unknown_error_has_no_question_mark(visitor: Client, db: None) -> None:
+    job = seed(timezone.now(), jobs=1)[0]
+    Job.objects.filter(pk=job.pk).update(state="retrying", exception=None)
+    lead = re.findall(r'<p class="lead">(.*?)</p>', page(visitor, f"/jobs/{job.task_id}/"), flags=re.S)[0]
+    assert words(lead) == "Waiting for another attempt."
+
+
+def test_a_job_that_is_missing_is_said_with_a_way_back(visitor: Client, db: None) -> None:
+    markup = page(visitor, "/jobs/unknown/", status=404)
+    assert "No such job" in markup
+    assert '<a class="button" href="/jobs/">' in markup
 
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -199,6 +238,11 @@ def test_a_missing_run_time_is_unknown_only_if_the_job_ran(state: str, expected:
         (None, "zero", False),
         ([], "zero", True),
         ([1], "some", True),
+        (1, "one", True),
+        (2, "one", False),
+        (2, "many", True),
+        (1, "many", False),
+        (None, "many", False),
         ("late", "late", True),
         ("late", "online", False),
     ],

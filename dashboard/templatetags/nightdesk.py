@@ -130,7 +130,8 @@ def at(value: Any, form: str = "ago") -> SafeString:
 def when(data: Any, path: str, *values: str) -> SafeString:
     """Marks an element that is shown only while the value at `path` is one of `values`.
 
-    "known", "unknown", "some" and "zero" stand for any value, None, a number above 0, and 0 or nothing.
+    "known", "unknown", "some" and "zero" stand for any value, None, a number above 0, and 0 or nothing;
+    "one" and "many" for the number 1, and those above it.
     """
     hidden = "" if _is_one(found(data, path), values) else " hidden"
     return format_html('data-when="{}"{}', " ".join((path, *values)), SafeString(hidden))
@@ -142,6 +143,7 @@ def _is_one(value: Any, values: tuple[str, ...]) -> bool:
     else:
         filled, known = bool(value), value is not None
     words = {"known": known, "unknown": not known, "some": filled, "zero": known and not filled}
+    words |= {"one": value == 1, "many": isinstance(value, int) and value > 1}
     return any(words.get(word, value == word) for word in values)
 
 
@@ -217,7 +219,7 @@ def _per_cent(part: float | None, whole: float | None) -> str:
 @register.simple_tag
 def worker_command() -> str:
     """The command that starts a worker on every queue declared."""
-    return f"celery -A workers worker -Q {','.join(settings.QUEUES)}"
+    return f".venv/bin/celery -A workers worker -Q {','.join(settings.QUEUES)}"
 
 
 @register.simple_tag

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django import forms
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -16,7 +16,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from dashboard.addresses import READABLE, job_address
 from dashboard.visitors import cluster_id_of, scope_of_visitor
-from jobs import live, search
+from jobs import history, live, search
 from jobs.models import Job, State
 
 LAST_ID = 2**63 - 1
@@ -73,7 +73,8 @@ def index(request: HttpRequest) -> HttpResponse:
     query = _query(filters, Place(request.GET), cluster_id)
     found = search.find(query, request.user) if query else search.EMPTY
     template = "jobs/_table.html" if getattr(request, "htmx", False) else "jobs/list.html"
-    context = {"page": _listing(request, found), "filters": filters}
+    never_held = not found.jobs and history.read_first_hour(cluster_id) is None
+    context = {"page": _listing(request, found), "filters": filters, "never_held": never_held}
     return render(request, template, context, status=200 if query else 400)
 
 
@@ -119,7 +120,7 @@ def detail(request: HttpRequest, task_id: str) -> HttpResponse:
 def detail_by_number(request: HttpRequest, job_id: int) -> HttpResponse:
     """By number; a job whose task id is readable has a better address."""
     if job_id > LAST_ID:
-        raise Http404("no such job")
+        return _missing(request)
     found = Job.objects.visible_to(request.user).select_related("cluster").filter(pk=job_id).first()
     if found is not None and READABLE.fullmatch(found.task_id):
         return redirect(job_address(found))
@@ -129,6 +130,10 @@ def detail_by_number(request: HttpRequest, job_id: int) -> HttpResponse:
 def _page_of(request: HttpRequest, key: dict[str, object]) -> HttpResponse:
     found = Job.objects.visible_to(request.user).select_related("payload").filter(**key).first()
     if found is None:
-        raise Http404("no such job")
+        return _missing(request)
     frame = live.job(found, scope_of_visitor(request), timezone.now())
     return render(request, "jobs/detail.html", {"frame": frame})
+
+
+def _missing(request: HttpRequest) -> HttpResponse:
+    return render(request, "jobs/missing.html", status=404)

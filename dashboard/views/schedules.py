@@ -35,6 +35,7 @@ class Schedule:
     enabled: bool
     last: datetime | None
     next: datetime | None
+    overdue: bool
     problem: str | None
 
 
@@ -55,6 +56,7 @@ def _beat(now: datetime) -> dict[str, Any]:
 
 def _schedule(row: Any, now: datetime) -> Schedule:
     fault = problem(row)
+    following = None if fault else next_run(row, now)
     return Schedule(
         id=row.pk,
         name=row.name,
@@ -64,7 +66,8 @@ def _schedule(row: Any, now: datetime) -> Schedule:
         zone=str(row.crontab.timezone) if row.crontab else None,
         enabled=row.enabled,
         last=row.last_run_at,
-        next=None if fault else next_run(row, now),
+        next=following,
+        overdue=following is not None and following <= now,
         problem=fault,
     )
 

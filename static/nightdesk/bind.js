@@ -44,7 +44,8 @@ function isOne(mark, data) {
   const known = value !== null;
   const filled = known && value !== 0 && value !== false && (value.length ?? Object.keys(value).length ?? 1) !== 0
     || typeof value === "number" && value !== 0;
-  const words = { known, unknown: !known, some: filled, zero: known && !filled };
+  const words = { known, unknown: !known, some: filled, zero: known && !filled, one: value === 1,
+    many: typeof value === "number" && value > 1 };
   return values.some((word) => words[word] ?? value === word);
 }
 
@@ -147,5 +148,8 @@ export function age() {
   for (const element of document.querySelectorAll('time[data-as="ago"]')) {
     const { epoch } = element.dataset;
     setText(element, written(epoch === "" ? null : Number(epoch), "ago", now()));
+  }
+  for (const element of document.querySelectorAll("[data-until]")) {
+    if (now() >= Number(element.dataset.until)) setText(element, element.dataset.due);
   }
 }

@@ -73,7 +73,7 @@ const timeAxis = () => ({ size: TIME, stroke: ink("label"), font: FONT, grid: { 
 const countAxis = () => ({ scale: "jobs", size: AXIS, stroke: ink("label"), font: FONT, ticks: { show: false },
   grid: { stroke: ink("grid"), width: 1 }, splits: halves, values: (_plot, marks) => marks.map((mark) => written(mark, "count")) });
 
-const ageAxis = () => ({ scale: "age", side: 1, size: AXIS + 8, stroke: ink("oldest"), font: FONT, ticks: { show: false },
+const ageAxis = () => ({ scale: "age", side: 1, size: AXIS + 32, stroke: ink("oldest"), font: FONT, ticks: { show: false },
   grid: { show: false }, splits: halves, values: (_plot, marks) => marks.map((mark) => (mark ? written(mark, "seconds") : "")) });
 
 const halves = (_plot, _axis, _low, high) => [0, high / 2, high];

@@ -91,6 +91,7 @@ function stamp(value, now) {
 }
 
 function text(value) {
+  if (Array.isArray(value)) return text(value.join(", "));
   return value === null || value === undefined || value === "" ? UNKNOWN : String(value);
 }
 
@@ -98,11 +99,15 @@ function name(value) {
   return text(value === null || value === undefined ? value : String(value).split(".").pop() || value);
 }
 
+function phase(value) {
+  return value === "PROGRESS" ? "" : text(value);
+}
+
 function maybe(value) {
   return value === null || value === undefined || value === "" ? NOT_APPLICABLE : String(value);
 }
 
-const FORMATS = { text, name, maybe, exact, count, rate, percent, seconds, ago, clock, minute, moment, stamp };
+const FORMATS = { text, phase, name, maybe, exact, count, rate, percent, seconds, ago, clock, minute, moment, stamp };
 
 export function written(value, form, now) {
   return FORMATS[form](value, now);

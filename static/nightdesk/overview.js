@@ -10,7 +10,7 @@ const draw = chart ? drawChart(chart, JSON.parse(document.getElementById("chart-
 
 function show(frame) {
   // The first job turns the first steps into the live overview, which has other parts.
-  if ((frame.figures.rate.now === null) !== ("firstSteps" in page.dataset)) return location.reload();
+  if ((frame.began === null) !== ("firstSteps" in page.dataset)) return location.reload();
   bind(page, frame);
   bind(record, frame.record, frame.at);
   draw(frame.chart);

@@ -42,6 +42,18 @@ def test_pages_keep_to_their_width_and_to_the_policy(visit: Visit) -> None:
             assert_in_order(page)
 
 
+def test_a_phone_shows_schedules_whole(visit: Visit) -> None:
+    seed(timezone.now())
+    page = visit("/schedules/", viewport={"width": 390, "height": 844})
+    expect(page.get_by_role("link", name="Edit").first).to_be_in_viewport(ratio=1)
+    assert page.evaluate(
+        "(([roll]) => roll.scrollWidth <= roll.clientWidth)(document.querySelectorAll('.roll'))"
+    )
+    assert page.evaluate(
+        "[...document.querySelectorAll('.fill > *')].every((e) => e.scrollWidth <= e.clientWidth)"
+    )
+
+
 def test_the_admin_keeps_to_the_policy(visit: Visit) -> None:
     page = visit()
     for path in ADMIN:

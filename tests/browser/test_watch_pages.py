@@ -72,6 +72,33 @@ def test_numbers_rows_and_words_follow_the_frames(visit: Visit) -> None:
     assert page.evaluate("window.violations") == []
 
 
+def test_a_broker_that_is_lost_leaves_what_was_last_known(visit: Visit) -> None:
+    seed(timezone.now())
+    page = visit()
+    assert_fresh(page, "live")
+    frame = overview()
+    frame["word"], frame["reason"] = "blind", "broker"
+    frame["figures"]["rate"]["now"] = None
+    publish(frame)
+    expect(page.get_by_role("heading", level=1, name="Blind", exact=True)).to_be_visible()
+    expect(page.locator("#chart canvas")).to_be_visible()
+    publish({**overview(), "trouble": {"dead": 1, "unserved": 0, "late": 2}})
+    expect(page.locator(".verdict")).to_contain_text("1 worker is dead.")
+    expect(page.get_by_text("2 queues are late.")).to_be_visible()
+    expect(page.get_by_text("queue has no workers")).to_be_hidden()
+
+
+def test_what_is_due_does_not_count_upwards(visit: Visit) -> None:
+    seed(timezone.now())
+    page = visit("/schedules/")
+    assert_fresh(page, "live")
+    # The list may ask for itself anew meanwhile, so its times are put back again and again.
+    page.evaluate("""() => void setInterval(() => {
+        for (const next of document.querySelectorAll("[data-until]")) next.dataset.until = 1;
+    }, 50)""")
+    expect(page.get_by_text("due", exact=True).first).to_be_visible()
+
+
 def test_rows_stay_where_they_are_under_the_pointer(visit: Visit) -> None:
     seed(timezone.now())
     page = visit()
