@@ -238,6 +238,7 @@ def run_a_little(shop: producer.Customers, done: list[str], acts: bool) -> None:
     shop.run(Rounds(lambda: len(done) > before if acts else next(rounds, None) is None))
 
 
+@pytest.mark.slow
 def test_the_shop_works_over_a_restart_of_redis_and_closes_cleanly(
     installation: Installation, redis_server: RedisServer, tmp_path: Path
 ) -> None:

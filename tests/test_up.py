@@ -99,6 +99,7 @@ def test_a_second_signal_kills_at_once(up: Starter) -> None:
     running.has_left_nothing()
 
 
+@pytest.mark.slow
 def test_a_killed_up_leaves_nothing_behind_and_can_start_again(up: Starter) -> None:
     """Even if its warden was killed before. The password it made up is told the first time alone.
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
+import pytest
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.utils import timezone
@@ -181,6 +182,7 @@ def test_real_jobs_flow_from_an_enqueue_to_the_page(visit: Visit, installation: 
     expect(page.locator('[data-rows="workers"] tr')).to_contain_text("Online")
 
 
+@pytest.mark.slow
 def test_a_frozen_server_is_said_and_survived(chromium: Browser, site: Site) -> None:
     seed(timezone.now())
     web = site.process
