@@ -118,6 +118,7 @@ def test_a_revoked_job_is_revoked_and_counted(working: None, tmp_path: Any) -> N
     assert sum(b.revoked for b in Bucket.objects.filter(tier=60)) == 1
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_while_the_monitor_is_away(
     installation: Installation, monitor: Process, worker: Process
 ) -> None:
@@ -139,6 +140,7 @@ def _drained(installation: Installation) -> bool:
         return not client.exists("default") and not client.hlen("unacked")
 
 
+@pytest.mark.slow
 def test_two_monitors_count_each_job_once(
     installation: Installation, monitor: Process, worker: Process
 ) -> None:

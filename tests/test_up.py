@@ -87,6 +87,7 @@ def assert_styled(running: Up) -> None:
     assert [link for link in links if not answers(running.address + link)] == []
 
 
+@pytest.mark.slow
 def test_a_second_signal_kills_at_once(up: Starter) -> None:
     running = up(STOP_GRACE="600")
     running.is_ready()

@@ -46,6 +46,7 @@ def test_a_job_whose_process_is_killed_once_succeeds_in_the_end(
     assert job.get(timeout=20) == 1  # the number of the attempt
 
 
+@pytest.mark.slow
 def test_a_stop_that_takes_too_long_puts_the_job_back(installation: Installation, tmp_path: Path) -> None:
     pid, done = tmp_path / "pid", tmp_path / "done"
     stopping = worker(installation, STOP_GRACE="1")
@@ -58,6 +59,7 @@ def test_a_stop_that_takes_too_long_puts_the_job_back(installation: Installation
     assert (broker.sample(["default"])["default"].depth, broker.unacked()) == (1, 0)
 
 
+@pytest.mark.slow
 def test_a_worker_outlives_its_broker_and_its_job_runs_once(
     installation: Installation, redis_server: RedisServer, tmp_path: Path
 ) -> None:

@@ -198,6 +198,7 @@ def test_a_frozen_server_is_said_and_survived(chromium: Browser, site: Site) -> 
         expect(page.locator("main.stale")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_a_page_comes_back_after_the_web_process_was_killed(
     chromium: Browser, installation: Installation, site: Site
 ) -> None:
