@@ -19,12 +19,12 @@ from typing import Any
 from django.db import DatabaseError, OperationalError, transaction
 from django.db.models import F, Max
 
-from jobs import loading, models
+from jobs import loading, models, store
 from jobs.batch import REFUSALS, Batch, Hole, Producer, StreamEntry, cut
 from jobs.lifecycle import Job, fold
 from jobs.rollups import Deltas, Key, Tally, counted
 from jobs.rows import attempt_rows, bucket_row, job_row, payload_rows, standing_change
-from jobs.store import sqlite as store
+from jobs.store.tables import moment
 from jobs.workers import fold_workers, worker_row
 from nightdesk.entry import stream_time
 
@@ -194,13 +194,13 @@ class Record:
         )
         changes = [standing_change(self.cluster_id, before.get(id), job) for id, job in after.items()]
         store.write("standing", [row for kind, row in changes if kind == "standing"])
-        store.write("settled", [row for kind, row in changes if kind == "settled"])
+        store.settle([row[0] for kind, row in changes if kind == "settled"])
         store.write(
             "payload", [row for id, job in after.items() for row in payload_rows(job, batch.job_events[id])]
         )
 
     def _producer_row(self, id: str, producer: Producer) -> list[object]:
-        return [id, self.cluster_id, producer.last_seq, producer.lost, store.moment(producer.seen_at)]
+        return [id, self.cluster_id, producer.last_seq, producer.lost, moment(producer.seen_at)]
 
     def _write_faults(self, batch: Batch) -> None:
         models.Gap.objects.bulk_create([self._gap(hole) for hole in batch.holes])

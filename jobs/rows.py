@@ -10,7 +10,7 @@ import orjson
 from jobs.events import JobEvent
 from jobs.lifecycle import Attempt, Job, run_of
 from jobs.rollups import COUNTS, Key, Tally, minute_of
-from jobs.store.sqlite import moment
+from jobs.store.tables import moment
 
 Row = list[Any]
 NO_ATTEMPT = Attempt(retries=0, delivery=0)
@@ -19,7 +19,7 @@ PROGRESS_LENGTH = 10_000
 
 
 def job_row(cluster_id: int, job: Job) -> Row:
-    """A row of Job, in the order of store.JOB_KEY and store.JOB_COLUMNS."""
+    """A row of Job, in the order of tables.JOB_KEY and store.JOB_COLUMNS."""
     attempt = job.deciding or NO_ATTEMPT
     ended_at = job.ended_at
     return [
@@ -36,7 +36,7 @@ def job_row(cluster_id: int, job: Job) -> Row:
 
 
 def attempt_rows(before: Job | None, after: Job) -> list[Row]:
-    """Rows of the attempts that changed, in the order of store.ATTEMPT_KEY and ATTEMPT_COLUMNS."""
+    """Rows of the attempts that changed, in the order of tables.ATTEMPT_KEY and ATTEMPT_COLUMNS."""
     known = before.attempts if before is not None else {}
     return [
         _attempt_row(after, a, known.get(key)) for key, a in after.attempts.items() if known.get(key) != a
@@ -94,6 +94,6 @@ def _progress(event: JobEvent) -> str:
 
 
 def bucket_row(cluster_id: int, tier: int, key: Key, tally: Tally) -> Sequence[Any]:
-    """A row of Bucket, in the order of store.BUCKET_KEY and BUCKET_COLUMNS."""
+    """A row of Bucket, in the order of tables.BUCKET_KEY and BUCKET_COLUMNS."""
     counts = [tally.counts[name] for name in COUNTS]
     return [cluster_id, tier, key.minute, key.task, key.queue, *counts, tally.sketches.dumps()]

@@ -10,7 +10,7 @@ from typing import Any
 from jobs.events import WorkerEvent
 from jobs.loading import seconds
 from jobs.models import Worker
-from jobs.store.sqlite import WORKER_COLUMNS, moment
+from jobs.store.tables import WORKER_COLUMNS, moment
 
 FACTS = ("pid", "queues", "slots", "busy", "processed", "load", "version", "release", "freq")
 

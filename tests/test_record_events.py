@@ -11,12 +11,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from jobs import loading, models
+from jobs import loading, models, store
 from jobs.events import parse
 from jobs.lifecycle import fold
 from jobs.record import Fenced, Record
 from jobs.rollups import COUNTS, Deltas, Key, Sketches, counted
-from jobs.store import sqlite as store
 from tests.stream import START, entries_of, entry_of, life_of, raw
 
 SOURCE = "test"
