@@ -16,25 +16,32 @@ from typing import Any
 
 from celery import Celery, signals
 from celery.exceptions import SoftTimeLimitExceeded
-from celery.utils.time import utcoffset
 
+from nightdesk import pool_process
 from nightdesk.capture import NOT_CAPTURED, captured_body
-from nightdesk.dispatcher import recording_dispatcher
+from nightdesk.dispatcher import JOB_EVENTS, recording_dispatcher
+from nightdesk.messages import (
+    DELIVERY,
+    STAMP,
+    carried_by,
+    header_of,
+    lineage,
+    queue_name,
+    stamp_of,
+    stamped,
+)
 from nightdesk.options import Options
 from nightdesk.redaction import Redactor
+from nightdesk.worker_facts import Counts, moving_facts, setup
 from nightdesk.writer import StreamWriter
 
-STAMP = "nightdesk"
 FAULT = "recorder-fault"
-CELERY_EVENTS = frozenset({
-    "task-received", "task-started", "task-succeeded", "task-failed",
-    "task-retried", "task-revoked", "task-rejected", "task-cancelled",
-    "worker-online", "worker-heartbeat", "worker-offline",
-})  # fmt: skip
+WORKER_EVENTS = frozenset({"worker-online", "worker-heartbeat", "worker-offline"})
 CELERY_REQUEST = "celery.worker.request:Request"
 OFF_SWITCH = "NIGHTDESK_RECORDER"
 TRACEBACK_LENGTH = 20_000
 TEXT_LENGTH = 2_000
+TEXTS = (("result", TEXT_LENGTH), ("exception", TEXT_LENGTH), ("traceback", TRACEBACK_LENGTH))
 DRAIN_SECONDS, DRAIN_AGAIN = 3.0, 10.0
 
 logger = logging.getLogger("nightdesk")
@@ -99,12 +106,14 @@ class Recorder:
         self.redactor = Redactor(options.sensitive_keys)
         self.writer = StreamWriter(options)
         self.worker: Any = None
+        self._worker_pid = 0
+        self.counts = Counts()
         self._receiving: Any = None
         self._gave_up_at = -DRAIN_AGAIN
 
     def connect(self) -> None:
         # Celery reads a class as well as the name of one.
-        self.app.events.dispatcher_cls = recording_dispatcher(self.record)  # type: ignore[assignment]
+        self.app.events.dispatcher_cls = recording_dispatcher(self.record, self.options.celery_events)  # type: ignore[assignment]
         if (
             self.app.Task.Request == CELERY_REQUEST
         ):  # else it is a subclass of RecordedRequest, or goes without
@@ -125,6 +134,7 @@ class Recorder:
             (signals.after_task_publish, self.record_sent),
             (signals.celeryd_after_setup, self.remember_worker),
             (signals.task_received, self.note_receipt),
+            (signals.worker_process_init, self.tell_ends_from_here),
             (signals.worker_shutdown, self.drain),
             (signals.worker_process_shutdown, self.drain),
         ]
@@ -144,17 +154,24 @@ class Recorder:
 
     @_guarded
     def stamp(
-        self, headers: dict[str, Any], properties: dict[str, Any], routing_key: str, **more: Any
+        self,
+        headers: dict[str, Any],
+        properties: dict[str, Any],
+        routing_key: str,
+        body: Any = None,
+        **more: Any,
     ) -> None:
         """Write into the message when it was published, where to, and by which release."""
-        now = self.writer.now()
+        now = self.writer.asked_now()
+        job_id = header_of(headers, body).get("id")
         before = headers.get(STAMP)
-        again = isinstance(before, dict) and before.get("id") == headers.get("id")
+        again = isinstance(before, dict) and before.get("id") == job_id
+        headers.pop(DELIVERY, None)  # of the attempt that publishes the next one
         headers[STAMP] = {
-            "id": headers.get("id"),
+            "id": job_id,
             "at": now,
             "first": before["first"] if again and before else now,
-            "queue": _queue_name(more.get("declare"), routing_key),
+            "queue": queue_name(more.get("declare"), routing_key),
             "priority": properties.get("priority"),
             "release": self.options.release,
         }
@@ -162,27 +179,26 @@ class Recorder:
     @_guarded
     def record_sent(self, headers: dict[str, Any], body: Any, routing_key: str, **_: Any) -> None:
         """Record a publish that has happened, with what the message carries."""
-        stamp = headers[STAMP]
-        args, kwargs, embed = body
-        carried = captured_body(self.redactor, args, kwargs, embed or {}, self.options.body_bytes)
+        stamp, header = headers[STAMP], header_of(headers, body)
+        at = stamp["at"]
         self.put(
             "task-sent",
-            timestamp=stamp["at"] - (self.writer.offset or 0.0),
-            uuid=headers["id"],
-            name=headers["task"],
-            retries=headers.get("retries") or 0,
-            eta=headers.get("eta"),
-            expires=headers.get("expires"),
-            origin=headers.get("origin"),
-            **_lineage(headers),
-            **_stamped(stamp),
-            **carried,
+            timestamp=None if at is None else at - (self.writer.offset or 0.0),
+            uuid=header["id"],
+            name=header["task"],
+            retries=header.get("retries") or 0,
+            eta=header.get("eta"),
+            expires=header.get("expires"),
+            **lineage(header),
+            **stamped(stamp),
+            **captured_body(self.redactor, *carried_by(body), self.options.body_bytes),
         )
 
     @_guarded
     def remember_worker(self, instance: Any, **_: Any) -> None:
         """Keep the worker, to say with its heartbeats how many slots it has and what it reads."""
         self.worker = instance
+        self._worker_pid = os.getpid()
 
     @_guarded
     def note_receipt(self, request: Any, **_: Any) -> None:
@@ -197,46 +213,74 @@ class Recorder:
 
     @_guarded
     def record(self, event: dict[str, Any]) -> None:
-        """Record an event that Celery sends, completed and cleaned."""
-        extra = self._what_celery_leaves_out(event)
-        self.writer.put({**self._cleaned(event), **extra})
+        """Record an event that Celery sends, completed and cleaned. `event` is changed."""
+        kind = event["type"]
+        if kind == "task-received":
+            self._complete_receipt(event)
+        elif kind in WORKER_EVENTS:
+            event.update(self._of_the_worker(kind))
+        elif kind in JOB_EVENTS:
+            self._clean_texts(event)
+        else:  # a program's own, with anything in it
+            event = self.redactor.clean(event, TEXT_LENGTH * 4).value
+        self.writer.put(event)
+
+    @_guarded
+    def tell_ends_from_here(self, **_: Any) -> None:
+        """This is a process of the pool: it tells how its jobs end, too, unless it is the main process."""
+        if self.worker is None or not self.worker.task_events or os.getpid() == self._worker_pid:
+            return
+        signals.task_success.connect(self.tell_success, weak=False)
+        signals.task_failure.connect(self.tell_failure, weak=False)
+        signals.task_retry.connect(self.tell_retry, weak=False)
+
+    @_guarded
+    def tell_success(self, sender: Any, result: Any, runtime: float | None = None, **_: Any) -> None:
+        if attempt := pool_process.told_by_pool(sender):
+            self._tell("task-succeeded", attempt, pool_process.success(sender, result, runtime))
+
+    @_guarded
+    def tell_failure(self, sender: Any, exception: Exception, einfo: Any, **_: Any) -> None:
+        if attempt := pool_process.told_by_pool(sender):
+            self._tell("task-failed", attempt, pool_process.failure(exception, einfo.traceback))
+
+    @_guarded
+    def tell_retry(self, sender: Any, reason: Any, einfo: Any, **_: Any) -> None:
+        if attempt := pool_process.told_by_pool(sender):
+            self._tell("task-retried", attempt, pool_process.failure(reason.exc, einfo.traceback))
+
+    def _tell(self, kind: str, attempt: dict[str, Any], end: dict[str, Any]) -> None:
+        event = {"type": kind, "timestamp": time.time(), **attempt, **end}
+        self._clean_texts(event)
+        self.writer.put(event)
 
     def put(self, type: str, timestamp: float | None = None, **fields: Any) -> None:
-        """Write an event of this process, in Celery's form."""
-        self.writer.put(
-            {
-                "type": type,
-                "timestamp": time.time() if timestamp is None else timestamp,
-                "hostname": self._host(),
-                "pid": os.getpid(),
-                "utcoffset": utcoffset(),
-                **fields,
-            }
-        )
+        """Write an event of this process, in Celery's form; a field that is None is left out."""
+        event = {
+            "type": type,
+            "timestamp": time.time() if timestamp is None else timestamp,
+            "hostname": self._host(),
+            "pid": os.getpid(),
+        }
+        event.update((name, value) for name, value in fields.items() if value is not None)
+        self.writer.put(event)
 
     def _host(self) -> str:
         return self.worker.hostname if self.worker is not None else f"gen{os.getpid()}@{os.uname().nodename}"
 
-    def _what_celery_leaves_out(self, event: dict[str, Any]) -> dict[str, Any]:
-        if event["type"] == "task-received":
-            return self._of_the_receipt(event)
-        if event["type"] in ("worker-online", "worker-heartbeat"):
-            return self._of_the_worker()
-        return {}
-
-    def _of_the_receipt(self, event: dict[str, Any]) -> dict[str, Any]:
+    def _complete_receipt(self, event: dict[str, Any]) -> None:
+        """Add what Celery leaves out; `args` and `kwargs` are cut anywhere: the publisher's are better."""
+        event.pop("args", None)
+        event.pop("kwargs", None)
         request, self._receiving = self._receiving, None
         if request is None or request.id != event["uuid"]:
-            return {}
-        headers = request.request_dict
-        stamp = headers.get(STAMP)
-        known = _stamped(stamp) if isinstance(stamp, dict) else self._of_an_unstamped_message(request)
-        return {
-            **known,
-            **_lineage(headers),
-            "delivery": getattr(request, "delivery", 0),
-            "origin": headers.get("origin"),
-        }
+            return
+        header = request.request_dict
+        stamp = stamp_of(header)
+        self.counts.receipt(stamped=stamp is not None)
+        known = stamped(stamp) if stamp else self._of_an_unstamped_message(request)
+        told = {**known, **lineage(header), "delivery": header.get(DELIVERY)}
+        event.update((name, value) for name, value in told.items() if value is not None)
 
     def _of_an_unstamped_message(self, request: Any) -> dict[str, Any]:
         """The producer has no recorder: what the message itself tells."""
@@ -247,55 +291,26 @@ class Recorder:
         args, kwargs, embed = request._payload
         return {**known, **captured_body(self.redactor, args, kwargs, embed or {}, self.options.body_bytes)}
 
-    def _of_the_worker(self) -> dict[str, Any]:
+    def _of_the_worker(self, event_type: str) -> dict[str, Any]:
         worker = self.worker
         if worker is None:
             return {}
+        told = moving_facts(worker, self.counts, self.faults, self.writer.dropped)
+        if self.counts.setup_is_due(event_type):
+            told["setup"] = setup(self.app, worker)
         return {
+            **told,
             "slots": worker.pool.num_processes if worker.pool else worker.concurrency,
             "queues": sorted(self.app.amqp.queues.consume_from),
             "release": self.options.release,
         }
 
-    def _cleaned(self, event: dict[str, Any]) -> dict[str, Any]:
-        """The event with its texts redacted and capped; its own copy."""
-        if event["type"] not in CELERY_EVENTS:  # a program's own, with anything in it
-            return dict(self.redactor.clean(event, TEXT_LENGTH * 4).value)
-        cleaned = dict(event)
-        if event["type"] == "task-received" and isinstance(cleaned.get("args"), str):
-            # repr() of the arguments, cut anywhere: what the publisher captured is better
-            del cleaned["args"], cleaned["kwargs"]
-        for field in ("result", "exception", "traceback"):
-            text = cleaned.get(field)
+    def _clean_texts(self, event: dict[str, Any]) -> None:
+        """Redact and cap what a job has said."""
+        for field, longest in TEXTS:
+            text = event.get(field)
             if isinstance(text, str):
-                longest = TRACEBACK_LENGTH if field == "traceback" else TEXT_LENGTH
-                cleaned[field] = self.redactor.excerpt(text, longest)
-        return cleaned
-
-
-def _stamped(stamp: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "published": stamp.get("at"),
-        "first_published": stamp.get("first"),
-        "queue": stamp.get("queue"),
-        "priority": stamp.get("priority"),
-        "release": stamp.get("release"),
-    }
-
-
-def _lineage(headers: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "root_id": headers.get("root_id"),
-        "parent_id": headers.get("parent_id"),
-        "group": headers.get("group"),
-        "schedule": headers.get("periodic_task_name"),
-        "retry_of": headers.get("nightdesk_retry_of"),
-    }
-
-
-def _queue_name(declare: Any, routing_key: str) -> str:
-    """The queue that Celery resolved, where it tells; else the routing key."""
-    return declare[0].name if declare else routing_key
+                event[field] = self.redactor.excerpt(text, longest)
 
 
 def delivery_number() -> int:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 from celery.worker.request import Request
 
 from nightdesk import recorder
+from nightdesk.messages import DELIVERY
 
 
 class RecordedRequest(Request):
-    """Celery's request; each event it sends names the attempt it belongs to."""
+    """Celery's request; each event it sends names the attempt it belongs to, and so can the pool's process.
 
-    @cached_property
-    def delivery(self) -> int:
-        """When this delivery was taken, in microseconds of the stream's clock."""
-        return recorder.delivery_number()
+    A delivery is known by when it was taken, in microseconds of the stream's clock.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.request_dict[DELIVERY] = recorder.delivery_number()
 
     def send_event(self, type: str, **fields: Any) -> None:
-        retries = self.request_dict.get("retries") or 0
-        super().send_event(type, delivery=self.delivery, retries=retries, **fields)
+        told = self.request_dict
+        super().send_event(type, delivery=told[DELIVERY], retries=told.get("retries") or 0, **fields)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from celery import signals
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import connection
 
@@ -50,6 +51,14 @@ def which_connection() -> int:
     """The identity of the database connection of this process."""
     connection.ensure_connection()
     return id(connection.connection)
+
+
+@app.task
+def count_results() -> int:
+    """A job that asks the database."""
+    from django_celery_results.models import TaskResult
+
+    return int(TaskResult.objects.count())
 
 
 @app.task
@@ -107,3 +116,57 @@ def render_until(self: Any, file: str) -> str:
 def end_time() -> float:
     """The moment at which it ends."""
     return time.time()
+
+
+@app.task(bind=True, max_retries=3)
+def end_when_told(self: Any, file: str, go: str, how: str) -> str:
+    """Note that it runs; when `go` exists, end as `how` says: succeed, fail, retry, or die once over."""
+    note.run(file, f"runs {self.request.retries}")
+    sleep_until.run(go, 60)
+    if how == "fail":
+        raise KeyError("currency")
+    if how == "retry" and self.request.retries == 0:
+        raise self.retry(exc=ConnectionError("partner is away"), countdown=3600)
+    return "ended"
+
+
+@signals.task_postrun.connect(sender=end_when_told, weak=False)
+def note_the_end(task_id: str, args: list[str], **_: Any) -> None:
+    """Everybody whom Celery tells has been told by now."""
+    file, _go, how = args
+    note.run(file, f"ended {task_id}")
+    if how == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task
+def total_noted(numbers: Any, file: str) -> int:
+    """The body of a chord; notes that it ran."""
+    note.run(file, "body")
+    return sum(numbers) if isinstance(numbers, list) else numbers
+
+
+@app.task
+def note_failure(request: Any, exc: Any, traceback: Any, file: str) -> None:
+    note.run(file, "errback")
+
+
+def die_once(file: str, when: str) -> None:
+    """Be killed where the test has asked for it, and no second time; with the worker if the order says so."""
+    order = Path(f"{file}.die-{when}")
+    if order.exists():
+        with_the_worker = bool(order.read_text())
+        order.unlink()
+        if with_the_worker:
+            os.kill(os.getppid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@signals.before_task_publish.connect(sender=total_noted.name, weak=False)
+def die_between_count_and_publish(body: Any, **_: Any) -> None:
+    die_once(body[0][1], "before")
+
+
+@signals.after_task_publish.connect(sender=total_noted.name, weak=False)
+def die_after_the_publish(body: Any, **_: Any) -> None:
+    die_once(body[0][1], "after")

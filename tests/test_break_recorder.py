@@ -17,6 +17,7 @@ from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
 
 from nightdesk import Options
+from nightdesk.dispatcher import recording_dispatcher
 from nightdesk.recorder import Recorder
 from tests.harness import RedisServer
 
@@ -141,6 +142,26 @@ def test_a_stop_waits_for_an_absent_redis_once(recorder: Recorder, monkeypatch: 
     for _ in range(3):
         recorder.drain()
     assert 0.5 <= time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("keep", "sent"), [(False, ["worker.heartbeat"]), (True, ["task.started", "worker.heartbeat"])]
+)
+def test_celerys_own_events_about_jobs_are_sent_only_where_somebody_wants_them(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, keep: bool, sent: list[str]
+) -> None:
+    dispatcher_class: Any = recording_dispatcher(recorder.record, celery_events=keep)
+    published: list[str] = []
+    monkeypatch.setattr(
+        dispatcher_class, "_publish", lambda *_, routing_key, **__: published.append(routing_key)
+    )
+    app = Celery("shop", broker="memory://")
+    with app.connection_for_write() as connection:
+        dispatcher = dispatcher_class(connection, app=app, hostname="w", enabled=True)
+        dispatcher.send("task-started", uuid="a")
+        dispatcher.send("worker-heartbeat")
+    assert published == sent
+    assert [event["type"] for event in pending(recorder)] == ["task-started", "worker-heartbeat"]
 
 
 def test_a_wrong_address_is_refused_at_once() -> None:

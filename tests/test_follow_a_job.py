@@ -69,6 +69,23 @@ def test_a_job_is_followed_from_publish_to_result(working: None) -> None:
     assert None not in (job.wait, job.run, job.total)
 
 
+def test_a_message_of_celerys_old_protocol_is_followed_too(working: None) -> None:
+    message = app.amqp.as_task_v1("an-old-one", "tests.tasks.add", (2, 3))
+    with app.producer_or_acquire() as producer:
+        app.amqp.send_task_message(producer, "tests.tasks.add", message, queue="default")
+    ended(1)
+    job = Job.objects.get()
+    assert (job.task_id, job.task, job.queue, job.state) == (
+        "an-old-one",
+        "tests.tasks.add",
+        "default",
+        "succeeded",
+    )
+    assert (json.loads(job.payload.args or ""), job.payload.result) == ([2, 3], "5")
+    assert None not in (job.published_at, job.started_at, job.wait)
+    assert not Quarantine.objects.exists()
+
+
 def test_attempts_are_kept_each_with_its_own_error(working: None) -> None:
     tasks.succeed_at.delay(2)
     ended(1)

@@ -9,12 +9,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nightdesk import redaction
 from nightdesk.capture import captured_body
 from nightdesk.options import SENSITIVE_KEYS
 from nightdesk.redaction import HIDDEN, Redactor, shorten
 
 redactor = Redactor(SENSITIVE_KEYS)
 EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+PIECES = (
+    *SENSITIVE_KEYS, *(word.replace("_", "-").upper() for word in SENSITIVE_KEYS),
+    "PA\u017f\u017fWORD", "to\u212aen", "://", "a:b@", ":", "=", " ", "'", '"', "\\", "{", "}", ",", ".",
+    "Bearer ", "Basic ", "authorization", "Cookie", "eyJ", "sk_live_", "pk_test_", "sk-", "glpat-", "xoxb-",
+    "AKIA", "ASIA", "AIza", "ghp_", "ghu_", "github_pat_", "-----BEGIN PRIVATE KEY-----", "-----END",
+    "abcdefgh12345678", "ABCDEFGH12345678", "0" * 40,
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
+def test_the_quick_look_for_signs_of_a_secret_overlooks_none(text: str) -> None:
+    hide: Any = redaction._hide
+    thorough = redactor._pair.sub(hide, redaction._SECRET_TEXT.sub(hide, text))
+    assert redactor.text(text) == thorough
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,21 @@ def test_a_broken_connection_is_replaced_before_the_next_job(monkeypatch: pytest
     assert connection.connection is None
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no server to lose")
+def test_a_worker_whose_connections_the_server_cuts_runs_on(installation: Installation) -> None:
+    worker(installation, slots=2)
+    for number in range(6):
+        assert tasks.count_results.delay().get(timeout=20) >= number
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        sent = [tasks.add.delay(number, n) for n in range(4)]
+        assert [job.get(timeout=20) for job in sent] == [number + n for n in range(4)]
+
+
 def test_progress_is_written_at_most_twice_a_second_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[float] = []
     clock = count(1000.0, 0.1)

@@ -6,6 +6,7 @@ from typing import Any
 
 from celery.exceptions import Retry
 from celery.signals import task_retry
+from celery.states import SUCCESS
 from celery.utils.log import get_logger
 from celery.utils.saferepr import saferepr
 from django.conf import settings
@@ -42,6 +43,16 @@ class Request(RecordedRequest):
             return True
         self._tell_of_the_retry(exc, exc_info)
         return True
+
+    def _success_was_stored(self) -> Any:
+        """The process was lost after its job had succeeded: did the job's chord hear of it?
+
+        Celery takes for granted that it did. To say it twice does no harm.
+        """
+        meta = super()._success_was_stored()  # type: ignore[misc]
+        if meta and self.chord:
+            self.task.backend.on_chord_part_return(self._context, SUCCESS, meta["result"])  # type: ignore[attr-defined]
+        return meta
 
     def _losses(self) -> int:
         told = self.request_dict.get(LOSSES)

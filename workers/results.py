@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
-from celery import states
+from celery import maybe_signature, states
+from celery.exceptions import ChordError
+from celery.result import GroupResult, result_from_tuple
+from celery.utils.log import get_logger
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connections, router
 from django.utils import timezone
 from django_celery_results.backends import DatabaseBackend
+from django_celery_results.models import ChordCounter  # type: ignore[attr-defined]
+from kombu.exceptions import EncodeError
+from kombu.exceptions import OperationalError as BrokerError
 
 import nightdesk
-from jobs.store.results import write_result
+from jobs.store.results import count_down, write_result
+from workers.chords import Metas, joined, leaves, publish_body
+from workers.models import BodyClaim
+
+logger = get_logger(__name__)
 
 # Celery's events tell these; any other state is news that a job gives of itself.
 TOLD_BY_EVENTS = states.READY_STATES | {states.RETRY, states.REJECTED, states.IGNORED}
@@ -36,7 +50,9 @@ class ResultBackend(DatabaseBackend):  # type: ignore[misc]
         using: str | None = None,
     ) -> Any:
         encoded = self._row(task_id, result, status, traceback, request)
-        write_result(self.TaskModel, encoded, using or router.db_for_write(self.TaskModel))
+        # A chord whose members are acknowledged and forgotten would wait for ever.
+        durable = settings.DURABLE_RESULTS or bool(getattr(request, "group", None))
+        write_result(self.TaskModel, encoded, using or router.db_for_write(self.TaskModel), durable)
         if status not in TOLD_BY_EVENTS:
             nightdesk.emit(PROGRESS_EVENT, uuid=task_id, state=status, meta=result)
         return encoded["result"]
@@ -62,6 +78,63 @@ class ResultBackend(DatabaseBackend):  # type: ignore[misc]
             "date_done": now,
         }
 
+    def apply_chord(self, header_result_args: Any, body: Any, **_: Any) -> None:
+        """Begin a chord; one that has begun is left as it is."""
+        header = header_result_args
+        if not isinstance(header, GroupResult):
+            header = self.app.GroupResult(*header)
+        results = [result.as_tuple() for result in header]
+        counter = ChordCounter(
+            group_id=header.id, sub_tasks=json.dumps(results), count=body.get("chord_size") or len(results)
+        )
+        ChordCounter.objects.bulk_create([counter], ignore_conflicts=True)
+
+    def on_chord_part_return(self, request: Any, state: str, result: Any, **_: Any) -> None:
+        """A job of a chord's header has an outcome, or has it again: fire the body once all have."""
+        group_id = request.group
+        if not group_id or not request.id:
+            return
+        header = count_down(ChordCounter, group_id, router.db_for_write(ChordCounter))
+        if header is None:
+            return
+        results = [result_from_tuple(told, app=self.app) for told in json.loads(header)]
+        group = self.app.GroupResult(group_id, results)
+        metas = self._outcomes(leaves(group))
+        if metas.keys() >= set(leaves(group)):
+            self._fire(group, metas, maybe_signature(request.chord, app=self.app))
+            ChordCounter.objects.filter(group_id=group_id).delete()
+
+    def may_start(self, task_id: str, token: str) -> bool:
+        """Whether the message with this token is the one that carries the body; the first to ask is."""
+        BodyClaim.objects.bulk_create([BodyClaim(task_id=task_id, token=token)], ignore_conflicts=True)
+        return BodyClaim.objects.filter(task_id=task_id, token=token).exists()
+
+    def _fire(self, group: GroupResult, metas: Metas, body: Any) -> None:
+        """Publish the body; it fails where a job of the header has failed, or where it can't be published."""
+        try:
+            publish_body(body, joined(group, metas))
+        except ChordError as fault:
+            self.chord_error_from_stack(body, fault)
+        except (BrokerError, OSError, EncodeError) as fault:
+            logger.error("the body of chord %s can't be published: %r", group.id, fault)
+            self.chord_error_from_stack(body, ChordError(f"Callback error: {fault!r}"))
+
+    def _outcomes(self, task_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Status and result of those that have an outcome."""
+        rows = [
+            row
+            for start in range(0, len(task_ids), CHUNK)
+            for row in self.TaskModel._default_manager.filter(
+                task_id__in=task_ids[start : start + CHUNK], status__in=states.READY_STATES
+            ).only("task_id", "status", "result", "content_encoding", "content_type")
+        ]
+        return {
+            row.task_id: self.meta_from_decoded(
+                {"status": row.status, "result": self.decode_content(row, row.result)}
+            )
+            for row in rows
+        }
+
     def cleanup(self) -> None:
         """Delete what is older than `result_expires`, a little at a time."""
         if not self.expires:
@@ -70,6 +143,7 @@ class ResultBackend(DatabaseBackend):  # type: ignore[misc]
             expired = model._default_manager.get_all_expired(self.expires)
             while chunk := list(expired.values_list("pk", flat=True)[:CHUNK]):
                 model._default_manager.filter(pk__in=chunk).delete()
+        BodyClaim.objects.filter(made_at__lt=timezone.now() - timedelta(seconds=self.expires)).delete()
 
     def exception_safe_to_retry(self, exc: BaseException) -> bool:
         """The upsert may be repeated: after a fault of the connection it is, on a new one."""

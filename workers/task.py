@@ -6,6 +6,12 @@ import time
 from typing import Any, ClassVar
 
 from celery.contrib.django.task import DjangoTask
+from celery.exceptions import Ignore
+
+import nightdesk
+
+# A header of the message that carries a chord's body: which publish of it this is.
+BODY_TOKEN = "nightdesk_body"  # noqa: S105 a name
 
 
 class Task(DjangoTask[..., Any]):
@@ -15,6 +21,14 @@ class Task(DjangoTask[..., Any]):
 
     PROGRESS: ClassVar[str] = "PROGRESS"
     PROGRESS_INTERVAL: ClassVar[float] = 0.5
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        """A chord's body that was published twice, since somebody was killed right then, runs once."""
+        token = self.request.get(BODY_TOKEN)
+        backend: Any = self.backend
+        if token and not backend.may_start(task_id, token):
+            nightdesk.emit("job-duplicate", uuid=task_id)
+            raise Ignore
 
     def progress(self, current: float, total: float, **meta: Any) -> None:
         """Say how far the running job is; written at most twice a second, and at the end.

@@ -14,31 +14,54 @@ KEY = "task_id"
 # What the first write of a job settles, and what a later one without a value leaves alone.
 KEPT = ("date_created",)
 FIRST_KNOWN = ("date_started",)
+# In the statement itself, so that it holds for this statement's own transaction alone.
+WITHOUT_WAITING = "set_config('synchronous_commit', 'off', true) AS asked"
 
 
-def write_result(model: type[models.Model], values: Mapping[str, Any], using: str) -> None:
+def write_result(model: type[models.Model], values: Mapping[str, Any], using: str, durable: bool) -> None:
     """Insert or update the row of one job in django-celery-results' table.
 
     `values` names every field but the primary key. A finished job never goes
-    back to unfinished; of two outcomes the later one stands.
+    back to unfinished; of two outcomes the later one stands. Not `durable`:
+    PostgreSQL need not wait for its disk, unless a transaction is open, which
+    is somebody else's.
     """
     connection = connections[using]
+    waits = durable or connection.vendor != "postgresql" or connection.in_atomic_block
     fields = [field for field in model._meta.concrete_fields if not field.primary_key]
     parameters = [field.get_db_prep_save(values[field.attname], connection) for field in fields]
     with connection.cursor() as cursor:
-        cursor.execute(_upsert(model, using), parameters)
+        cursor.execute(_upsert(model, using, waits), parameters)
+
+
+def count_down(model: type[models.Model], group_id: str, using: str) -> str | None:
+    """One more of a chord's jobs has an outcome, or has it again; the header once enough have, else None.
+
+    `model` is django-celery-results' ChordCounter. None, too, where the chord is over.
+    """
+    connection = connections[using]
+    table = connection.ops.quote_name(model._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {table} SET count = CASE WHEN count > 0 THEN count - 1 ELSE 0 END "  # noqa: S608 quoted
+            "WHERE group_id = %s RETURNING CASE WHEN count = 0 THEN sub_tasks END",
+            [group_id],
+        )
+        row = cursor.fetchone()
+    return row[0] if row else None
 
 
 @cache
-def _upsert(model: type[models.Model], using: str) -> str:
+def _upsert(model: type[models.Model], using: str, durable: bool) -> str:
     quote = connections[using].ops.quote_name
     table = quote(model._meta.db_table)
     columns = [str(field.column) for field in model._meta.concrete_fields if not field.primary_key]
     changes = ", ".join(_change(table, quote(name), name) for name in columns if name not in (KEY, *KEPT))
     status = quote("status")
+    values = ", ".join(["%s"] * len(columns))
+    source = f"VALUES ({values})" if durable else f"SELECT {values} FROM {WITHOUT_WAITING}"  # noqa: S608
     return (
-        f"INSERT INTO {table} ({', '.join(map(quote, columns))}) "  # noqa: S608 names of the model, quoted
-        f"VALUES ({', '.join(['%s'] * len(columns))}) "
+        f"INSERT INTO {table} ({', '.join(map(quote, columns))}) {source} "
         f"ON CONFLICT ({quote(KEY)}) DO UPDATE SET {changes} "
         f"WHERE {table}.{status} NOT IN {FINISHED} OR excluded.{status} IN {OUTCOMES}"
     )

@@ -1,0 +1,178 @@
+"""Events outlive the process that made them: whoever comes next sends what it could not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.batch import Batch
+from nightdesk import Options
+from nightdesk.spool import WORTH_REWRITING, Spool
+from nightdesk.writer import StreamWriter
+from tests.harness import RedisServer, eventually
+
+STREAM = "nightdesk:test"
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """A Redis that a test may stop."""
+    server = RedisServer(Path(tempfile.mkdtemp(prefix="nd-s-")))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def options(own_redis: RedisServer, tmp_path: Path) -> Options:
+    return Options(url=own_redis.url, stream=STREAM, spool=str(tmp_path / "spool"))
+
+
+def in_a_process_killed(work: Callable[[], None]) -> None:
+    """Run `work` in a fork, which is killed the moment it has done so."""
+    child = os.fork()
+    if child == 0:
+        work()
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+
+def recorded(server: RedisServer) -> list[dict[str, Any]]:
+    """The events that a monitor takes from the stream, each once."""
+    with server.client() as client:
+        entries: Any = client.xrange(STREAM)
+    known: dict[str, int] = {}
+    events = []
+    for stream_id, fields in entries:
+        [(_, entry)] = Batch.of([(stream_id.decode(), fields)]).entries
+        for seq, event in enumerate(json.loads(entry.events), entry.first_seq):
+            if seq > known.get(entry.producer, 0):
+                assert seq == known.get(entry.producer, 0) + 1, "a hole"
+                known[entry.producer] = seq
+                events.append(event)
+    return events
+
+
+def test_what_a_killed_process_could_not_send_the_next_one_does(
+    own_redis: RedisServer, options: Options
+) -> None:
+    own_redis.stop()
+
+    def work() -> None:
+        writer = StreamWriter(options)
+        for n in range(250):
+            writer.put({"n": n})
+
+    in_a_process_killed(work)
+    own_redis.start()
+    writer = StreamWriter(options)
+    writer.put({"n": "mine"})
+    eventually(lambda: len(recorded(own_redis)) == 251)
+    assert sorted(str(e["n"]) for e in recorded(own_redis)) == sorted([*map(str, range(250)), "mine"])
+    assert writer.drain(5)
+    assert list(Path(options.spool).iterdir()) == []
+
+
+def test_what_had_been_sent_before_the_kill_counts_once(own_redis: RedisServer, options: Options) -> None:
+    def work() -> None:
+        writer = StreamWriter(options)
+        writer.put({"n": 0})
+        eventually(lambda: len(recorded(own_redis)) == 1)
+        own_redis.kill()
+        writer.put({"n": 1})
+
+    in_a_process_killed(work)
+    own_redis.start()
+    writer = StreamWriter(options)
+    writer.put({"n": 2})
+    eventually(lambda: {event["n"] for event in recorded(own_redis)} == {0, 1, 2})
+    assert len(recorded(own_redis)) == 3
+
+
+def test_a_process_that_lives_keeps_its_file_and_takes_it_along_in_peace(
+    own_redis: RedisServer, options: Options
+) -> None:
+    living, other = StreamWriter(options), Spool(options.spool, options.url, options.stream)
+    living.put({"n": 0})
+    assert list(other.orphans()) == []
+    assert len(list(Path(options.spool).iterdir())) == 1
+    assert living.drain(5)
+    assert list(Path(options.spool).iterdir()) == []
+
+
+def test_a_line_that_was_not_finished_costs_the_others_nothing(options: Options) -> None:
+    def work() -> None:
+        spool = Spool(options.spool, options.url, options.stream)
+        spool.open("p1")
+        spool.append(7, '{"n":7}')
+        with next(Path(options.spool).iterdir()).open("a") as file:
+            file.write('8\t{"n"')
+
+    in_a_process_killed(work)
+    other = Spool(options.spool, options.url, options.stream)
+    assert list(other.orphans()) == [("p1", 7, ['{"n":7}'])]
+    assert list(other.orphans()) == []
+
+
+def test_another_streams_files_are_left_alone(options: Options) -> None:
+    def work() -> None:
+        spool = Spool(options.spool, options.url, "another")
+        spool.open("p1")
+        spool.append(1, "{}")
+
+    in_a_process_killed(work)
+    assert list(Spool(options.spool, options.url, options.stream).orphans()) == []
+
+
+def test_a_file_does_not_grow_with_what_is_sent(options: Options) -> None:
+    spool = Spool(options.spool, options.url, options.stream)
+    spool.open("p1")
+    event = json.dumps("x" * 1000)
+    for seq in range(1, 2000):
+        spool.append(seq, event)
+        spool.forget_sent(seq, [event], len(event))
+    [file] = Path(options.spool).iterdir()
+    assert file.stat().st_size < WORTH_REWRITING * 1.1
+    assert file.read_text().splitlines()[-1] == f"1999\t{event}"
+
+
+def test_a_disk_that_is_full_costs_the_spool_and_nothing_else(
+    own_redis: RedisServer, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    writer = StreamWriter(options)
+    monkeypatch.setattr(Spool, "append", full)
+    writer.put({"n": 0})
+    assert writer.drain(5)
+    assert [event["n"] for event in recorded(own_redis)] == [0]
+
+
+def test_a_fork_leaves_its_parents_file_alone(own_redis: RedisServer, options: Options) -> None:
+    own_redis.stop()
+    writer = StreamWriter(options)
+    writer.put({"who": "parent"})
+    in_a_process_killed(lambda: writer.put({"who": "child"}))
+    assert len(list(Path(options.spool).iterdir())) == 2
+    own_redis.start()
+    eventually(lambda: {event["who"] for event in recorded(own_redis)} == {"parent", "child"})
+
+
+def test_the_first_stamp_is_by_the_streams_clock(own_redis: RedisServer) -> None:
+    writer = StreamWriter(Options(url=own_redis.url, stream=STREAM), clock=lambda: time.time() - 3600)
+    at = writer.asked_now()
+    assert at is not None
+    assert abs(at - time.time()) < 60
+
+
+def test_a_first_stamp_that_nobody_answers_is_unknown() -> None:
+    assert StreamWriter(Options(url="redis://127.0.0.1:1/0")).asked_now() is None
