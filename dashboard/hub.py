@@ -24,6 +24,8 @@ RECHECK_SECONDS = 60.0
 FRESH_SECONDS = 5.0
 # If the monitor says nothing for so long, the web process makes the overview itself.
 SILENT_SECONDS = 10.0
+# A monitor that is well sends these every few seconds, whatever happens.
+RESTLESS = ("overview.", "coverage.")
 REDIS_PATIENCE = 3.0
 SIGNED_OUT = 4401
 
@@ -216,10 +218,10 @@ class Hub:
         await self._reach_redis(lambda: self._layer.group_send("monitors", message))
 
     async def _mend(self, *, everything: bool) -> None:
-        """Make frames here that do not come: all during a cut and after it, else a silent overview."""
+        """Make frames here that do not come: all during a cut and after it, else those that never rest."""
         old = time.monotonic() - SILENT_SECONDS
         for topic in self.watched:
-            silent = topic.startswith("overview.") and self._latest.get(topic, (0.0,))[0] < old
+            silent = topic.startswith(RESTLESS) and self._latest.get(topic, (0.0,))[0] < old
             if everything or silent or topic not in self._latest:
                 await self._refresh(topic)
 

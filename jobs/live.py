@@ -29,7 +29,6 @@ __all__ = [
     "job",
     "jobs",
     "overview",
-    "schedules",
     "scope_of",
     "text_of",
     "topic_named",
@@ -37,7 +36,7 @@ __all__ = [
 
 Frame = dict[str, Any]
 EVERYTHING = "all"
-NAMES = re.compile(r"(overview|jobs|schedules|job)(?:(?<=job)-([1-9][0-9]{0,17}))?")
+NAMES = re.compile(r"(overview|jobs|schedules|coverage|job)(?:(?<=job)-([1-9][0-9]{0,17}))?")
 
 
 class Topic(NamedTuple):
@@ -60,7 +59,7 @@ def scope_of(user: AbstractBaseUser | AnonymousUser) -> str | None:
 
 
 def topic_named(name: str, scope: str) -> Topic:
-    """The topic of `name` ("overview", "jobs", "schedules", "job-17"). Raises ValueError."""
+    """The topic of `name` ("overview", "jobs", "schedules", "coverage", "job-17"). Raises ValueError."""
     match = NAMES.fullmatch(name)
     if match is None or (match[1] == "job") != (match[2] is not None):
         raise ValueError(f"no such topic: {name[:40]!r}")
@@ -82,7 +81,9 @@ def frame(topic: Topic, cluster_id: int, now: datetime, memory: Memory | None = 
         return None if found is None else job(found, topic.scope, now)
     if topic.kind == "overview":
         return overview(cluster_id, topic.scope, now, memory)
-    return jobs(cluster_id, topic.scope, now) if topic.kind == "jobs" else schedules(topic.scope, now)
+    if topic.kind == "jobs":
+        return jobs(cluster_id, topic.scope, now)
+    return heard(topic, now)
 
 
 def jobs(cluster_id: int, scope: str, now: datetime) -> Frame:
@@ -91,11 +92,14 @@ def jobs(cluster_id: int, scope: str, now: datetime) -> Frame:
     return _moved("jobs", scope, now, max((at for at in committed if at is not None), default=None))
 
 
-def schedules(scope: str, now: datetime) -> Frame:
-    """Says only that Beat has looked at its schedules."""
-    return _moved(
-        "schedules", scope, now, Heartbeat.objects.filter(name="beat").values_list("at", flat=True).first()
-    )
+# Whose sign of life says that a page should ask again.
+HEARTBEATS = {"schedules": "beat", "coverage": "monitor"}
+
+
+def heard(topic: Topic, now: datetime) -> Frame:
+    """Says only that Beat has looked at its schedules, or the monitor at the broker."""
+    heartbeats = Heartbeat.objects.filter(name=HEARTBEATS[topic.kind])
+    return _moved(topic.kind, topic.scope, now, heartbeats.values_list("at", flat=True).first())
 
 
 def _moved(kind: str, scope: str, now: datetime, at: datetime | None) -> Frame:

@@ -83,12 +83,31 @@ def heartbeat_state(heartbeat: Heartbeat | None, now: datetime) -> BeatState:
     return "late" if silence > HEARTBEAT_LATE_AFTER else "online"
 
 
+def behind_since(
+    before: datetime | None, heard: datetime | None, lag: float | None, now: datetime
+) -> datetime | None:
+    """Since when the record is behind; None if it is not.
+
+    `before` is what this said at the last look, and `heard` when that was: a
+    monitor that catches up has been behind all the while, and one that was
+    away at least since it was last heard.
+    """
+    if lag is None:
+        return before
+    if lag <= LAG_LIMIT:
+        return None
+    away = heard is not None and seconds_since(heard, now) > HEARTBEAT_LATE_AFTER
+    moments = [before, now - timedelta(seconds=lag), heard if away else None]
+    return min(moment for moment in moments if moment is not None)
+
+
 @dataclass(frozen=True)
 class Sight:
     """What decides whether we can see: the monitor, its broker, and how far it is behind.
 
     `broker_ok` is None where nobody has asked the broker yet; `lag` is seconds
-    or None; `last_gap` is the end of the latest span known to be missing.
+    or None, `behind_since` when that began, where the monitor said so;
+    `last_gap` is the end of the latest span known to be missing.
     """
 
     anything_seen: bool
@@ -97,6 +116,7 @@ class Sight:
     broker_since: datetime | None
     lag: float | None
     last_gap: datetime | None
+    behind_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +137,7 @@ def verdict(sight: Sight, now: datetime) -> Verdict:
     if sight.broker_ok is False:
         return Verdict("blind", sight.broker_since, "broker")
     if sight.lag is not None and sight.lag > LAG_LIMIT:
-        return Verdict("blind", now - timedelta(seconds=sight.lag), "lag")
+        return Verdict("blind", sight.behind_since or now - timedelta(seconds=sight.lag), "lag")
     return Verdict("quiet", sight.last_gap)
 
 

@@ -4,6 +4,10 @@ One process writes these tables, the monitor, in one transaction with its
 position in the event stream (`jobs.store`). Everybody else reads, through
 `visible_to`. Durations are seconds as floats; times are aware UTC; `None` is
 "not known".
+
+What the monitor writes by thousands has no foreign keys in the database: its
+one writer knows what belongs together, and PostgreSQL would look up and lock
+the other row for each of them.
 """
 
 from __future__ import annotations
@@ -61,7 +65,9 @@ class Job(models.Model):
     """
 
     id = models.BigAutoField(primary_key=True)
-    cluster = models.ForeignKey(Cluster, models.CASCADE, db_index=False, default=Cluster.DEFAULT_ID)
+    cluster = models.ForeignKey(
+        Cluster, models.CASCADE, db_index=False, db_constraint=False, default=Cluster.DEFAULT_ID
+    )
     task_id = models.CharField(max_length=255)
     task = models.CharField(max_length=255, null=True)
     queue = models.CharField(max_length=255, null=True)
@@ -115,8 +121,12 @@ class Standing(models.Model):
     that changes.
     """
 
-    job = models.OneToOneField(Job, models.CASCADE, primary_key=True, related_name="standing")
-    cluster = models.ForeignKey(Cluster, models.CASCADE, db_index=False, default=Cluster.DEFAULT_ID)
+    job = models.OneToOneField(
+        Job, models.CASCADE, primary_key=True, db_constraint=False, related_name="standing"
+    )
+    cluster = models.ForeignKey(
+        Cluster, models.CASCADE, db_index=False, db_constraint=False, default=Cluster.DEFAULT_ID
+    )
     state = models.CharField(max_length=12, choices=State.choices)
     queue = models.CharField(max_length=255, null=True)
     task = models.CharField(max_length=255, null=True)
@@ -140,7 +150,7 @@ class Attempt(models.Model):
     """
 
     id = models.BigAutoField(primary_key=True)
-    job = models.ForeignKey(Job, models.CASCADE, db_index=False, related_name="timeline")
+    job = models.ForeignKey(Job, models.CASCADE, db_index=False, db_constraint=False, related_name="timeline")
     retries = models.PositiveIntegerField()
     delivery = models.BigIntegerField()
     state = models.CharField(max_length=12, choices=State.choices)
@@ -184,7 +194,9 @@ class Payload(models.Model):
 
     `body` is the exact message body as published, kept only where redaction
     found nothing in it; `withheld` says why it is missing: "redacted",
-    "too large" or "not captured". `progress` is JSON: {"state", "meta", "at"}.
+    "too large" or "not captured". All four are from the publish of the highest
+    `retries`. `result` is from the highest attempt that succeeded. `progress`
+    is JSON, {"state", "meta", "at"}: the latest by its time, `progress_at`.
     """
 
     job = models.OneToOneField(
@@ -194,26 +206,31 @@ class Payload(models.Model):
     kwargs = models.TextField(null=True)
     body = models.TextField(null=True)
     withheld = models.CharField(max_length=16, null=True)
+    retries = models.BigIntegerField(null=True)
     result = models.TextField(null=True)
     progress = models.TextField(null=True)
+    progress_at = models.DateTimeField(null=True)
 
     objects = Visible.as_manager()
 
 
 class Bucket(models.Model):
-    """Counts and latency sketches of one minute (or hour) x task x queue.
+    """Counts and latency sketches of one minute, hour or day (in UTC) x task x queue.
 
-    `tier` is the width in seconds: 60 or 3600; `start` counts whole tiers
+    `tier` is the width in seconds: 60, 3600 or 86400; `start` counts whole tiers
     since the epoch. Ends are counted once a job, in the minute of its
     completion. `sketches` is JSON, see `jobs.rollups.Sketches`.
     """
 
     MINUTE: ClassVar[int] = 60
     HOUR: ClassVar[int] = 3600
+    DAY: ClassVar[int] = 86_400
 
     id = models.BigAutoField(primary_key=True)
-    cluster = models.ForeignKey(Cluster, models.CASCADE, db_index=False, default=Cluster.DEFAULT_ID)
-    tier = models.PositiveSmallIntegerField()
+    cluster = models.ForeignKey(
+        Cluster, models.CASCADE, db_index=False, db_constraint=False, default=Cluster.DEFAULT_ID
+    )
+    tier = models.PositiveIntegerField()
     start = models.BigIntegerField()
     task = models.CharField(max_length=255)
     queue = models.CharField(max_length=255)
@@ -295,6 +312,10 @@ class Worker(models.Model):
     """One incarnation of a worker process: host, pid and boot.
 
     `producer` is unique for each start of a process, so it is the boot.
+    `setup` is JSON, see `jobs.worker_facts.Setup`. `events` says whether it
+    sends events of its jobs; the rest its recorder has counted since its start:
+    messages received, those without a publish stamp, the recorder's own faults,
+    and events it had to drop.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -313,6 +334,12 @@ class Worker(models.Model):
     online_at = models.DateTimeField(null=True)
     seen_at = models.DateTimeField(db_index=True)
     offline_at = models.DateTimeField(null=True)
+    setup = models.TextField(null=True)
+    events = models.BooleanField(null=True)
+    received = models.BigIntegerField(null=True)
+    unstamped = models.BigIntegerField(null=True)
+    faults = models.BigIntegerField(null=True)
+    dropped = models.BigIntegerField(null=True)
 
     objects = Visible.as_manager()
 

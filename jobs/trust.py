@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 from django.db.models import Count, Max, Sum
 
 from jobs.job_frame import epoch
-from jobs.liveness import SAMPLE_STALE_AFTER, Sight, Verdict, heartbeat_state, seconds_since, verdict
+from jobs.liveness import (
+    LAG_LIMIT,
+    SAMPLE_STALE_AFTER,
+    Sight,
+    Verdict,
+    heartbeat_state,
+    seconds_since,
+    verdict,
+)
 from jobs.models import Gap, Heartbeat, Position, Quarantine
 
 GAPS_OF = timedelta(hours=24)
@@ -56,6 +64,8 @@ class Trust:
         monitor = self.heartbeats.get("monitor")
         if heartbeat_state(monitor, self.now) != "online":
             return min(self.now, monitor.at) if monitor else self.now
+        if self.reading.lag is not None and self.reading.lag > LAG_LIMIT:
+            return self.now - timedelta(seconds=self.reading.lag)
         if self.broker_ok is False and self.reading.committed is not None:
             return min(self.now, self.reading.committed)
         return self.now
@@ -76,6 +86,7 @@ class Trust:
             broker_since=self._broker_since,
             lag=self.reading.lag,
             last_gap=self.gaps.last_end,
+            behind_since=told_behind_since(self.heartbeats.get("monitor")),
         )
         return verdict(sight, self.now)
 
@@ -118,16 +129,27 @@ def broker_ok(heartbeat: Heartbeat | None, now: datetime) -> bool | None:
     """Whether the broker answered when last asked; None if that was not lately."""
     if heartbeat is None or not fresh(heartbeat.at, now):
         return None
-    detail = orjson.loads(heartbeat.detail)
-    return bool(detail["ok"]) if isinstance(detail, dict) and "ok" in detail else None
+    detail = detail_of(heartbeat)
+    return bool(detail["ok"]) if "ok" in detail else None
+
+
+def detail_of(heartbeat: Heartbeat | None) -> dict[str, Any]:
+    """What a process said with its sign of life; empty if it said nothing."""
+    detail = orjson.loads(heartbeat.detail) if heartbeat else None
+    return detail if isinstance(detail, dict) else {}
+
+
+def told_behind_since(monitor: Heartbeat | None) -> datetime | None:
+    """Since when the monitor says that it is behind."""
+    since = detail_of(monitor).get("behind_since")
+    return datetime.fromtimestamp(since, UTC) if isinstance(since, int | float) else None
 
 
 def _lag_told(heartbeat: Heartbeat | None, now: datetime) -> float | None:
     """How old the first event is that the monitor has not read, as it said lately: it may be stuck."""
     if heartbeat is None or not fresh(heartbeat.at, now):
         return None
-    detail = orjson.loads(heartbeat.detail)
-    lag = detail.get("lag") if isinstance(detail, dict) else None
+    lag = detail_of(heartbeat).get("lag")
     return float(lag) if isinstance(lag, int | float) else None
 
 

@@ -11,8 +11,21 @@ from jobs.events import WorkerEvent
 from jobs.loading import seconds
 from jobs.models import Worker
 from jobs.store.tables import WORKER_COLUMNS, moment
+from jobs.worker_facts import MOVING
 
-FACTS = ("pid", "queues", "slots", "busy", "processed", "load", "version", "release", "freq")
+FACTS = (
+    "pid",
+    "queues",
+    "slots",
+    "busy",
+    "processed",
+    "load",
+    "version",
+    "release",
+    "freq",
+    "setup",
+    *MOVING,
+)
 
 
 def fold_workers(

@@ -32,6 +32,8 @@ VIEWS = {
     "overview-phone.png": ("/", 390, 844, "light"),
     "jobs.png": ("/jobs/", 1280, 720, "light"),
     "schedules.png": ("/schedules/", 1280, 720, "light"),
+    "coverage.png": ("/coverage/", 1280, 800, "light"),
+    "coverage-phone.png": ("/coverage/", 390, 844, "light"),
 }
 # Tracebacks name the folder that this machine happens to keep the checkout in.
 HIDE_THE_CHECKOUT = """(root) => {

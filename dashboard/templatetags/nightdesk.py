@@ -46,6 +46,9 @@ BADGES: dict[str, tuple[str | Promise, str]] = {
     "paused": (gettext_lazy("Switched off"), "v-paused"),
     "due": (gettext_lazy("On time"), "s-succeeded"),
     "broken": (gettext_lazy("Can't be sent"), "v-critical"),
+    "known": (gettext_lazy("Known"), "s-succeeded"),
+    "partly": (gettext_lazy("In part"), "v-gap"),
+    "later": (gettext_lazy("Later"), "s-scheduled"),
 }
 
 

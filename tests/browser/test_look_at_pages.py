@@ -7,8 +7,10 @@ from collections.abc import Callable
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from jobs.models import Attempt, Job, Payload, Standing, Worker
+from jobs.models import Attempt, Gap, Job, Payload, Quarantine, Standing, Worker
+from jobs.values import EXCEPTION_LENGTH, name, text
 from tests.seed import seed
+from tests.setups import much_is_ill
 
 Visit = Callable[..., Page]
 SIZES = ((1280, 720), (1920, 1080), (390, 844))
@@ -20,6 +22,9 @@ PAGES = (
     "/jobs/b7e4c1d2-58f0-4c7e-9d1b-3a60e2f9c814/",
     "/jobs/77c0e1ab-0000-4000-8000-000000000001/",
     "/schedules/",
+    "/coverage/",
+    "/gaps/",
+    "/quarantine/",
     "/nothing/here/",
 )
 ADMIN = ("/admin/", "/admin/django_celery_beat/periodictask/", "/admin/django_celery_beat/periodictask/add/")
@@ -82,12 +87,32 @@ def test_hostile_names_are_text_and_break_nothing(visit: Visit) -> None:
 
 
 def fill_with(job: Job, hostile: str) -> None:
-    """Put the text wherever a job carries one."""
-    Job.objects.filter(pk=job.pk).update(task=hostile, queue=hostile, worker=hostile, exception=hostile)
-    Standing.objects.filter(pk=job.pk).update(task=hostile, queue=hostile)
-    Attempt.objects.filter(job=job).update(worker=hostile, exception=hostile, traceback=hostile)
+    """Put the text wherever a job carries one, cut as the record cuts it."""
+    called, fault = name(hostile), text(hostile, EXCEPTION_LENGTH)
+    Job.objects.filter(pk=job.pk).update(task=called, queue=called, worker=called, exception=fault)
+    Standing.objects.filter(pk=job.pk).update(task=called, queue=called)
+    Attempt.objects.filter(job=job).update(worker=called, exception=fault, traceback=hostile)
     Payload.objects.filter(pk=job.pk).update(kwargs=hostile, result=hostile)
-    Worker.objects.update(name=hostile, queues=hostile)
+    Worker.objects.update(name=called, queues=called)
+
+
+def test_what_is_wrong_with_the_record_fits_and_is_text_whatever_it_holds(visit: Visit) -> None:
+    now = timezone.now()
+    seed(now)
+    much_is_ill(now)
+    page = visit()
+    for hostile in (None, *HOSTILE):
+        if hostile is not None:
+            Worker.objects.update(name=name(hostile))
+            Gap.objects.update(source=hostile[:64], reason=hostile[:32])
+            Quarantine.objects.update(sample=hostile)
+        for path in ("/coverage/", "/gaps/", "/quarantine/"):
+            page.goto(path)
+            for width, height in SIZES:
+                page.set_viewport_size({"width": width, "height": height})
+                assert_in_order(page)
+            assert page.locator("img").count() == 0
+            assert page.title() != "broken"
 
 
 def test_a_page_can_be_read_without_script(visit: Visit) -> None:

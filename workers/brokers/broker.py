@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from jobs.servers import ServerFacts
+
 
 class BrokerUnreachable(Exception):
     """The broker did not answer, in time or at all; the text says why in one line."""
@@ -41,6 +43,9 @@ class Broker(Protocol):
 
     def latency(self) -> float:
         """Seconds that one question and its answer take."""
+
+    def describe(self) -> ServerFacts:
+        """What the broker tells of itself; what it doesn't say is None."""
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -14,7 +14,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from jobs.servers import ServerFacts
 from workers.brokers.broker import BrokerUnreachable, QueueDepth
+from workers.brokers.redis_facts import describe
 from workers.brokers.transport import STEPS
 
 SEPARATOR = "\x06\x16"
@@ -70,6 +72,10 @@ class RedisBroker:
         with self._asking():
             self._client.ping()
         return time.monotonic() - began
+
+    def describe(self) -> ServerFacts:
+        with self._asking():
+            return describe(self._client)
 
     def close(self) -> None:
         self._client.close()

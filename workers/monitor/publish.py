@@ -30,7 +30,7 @@ REDIS_PATIENCE = 3.0
 RETRY_SECONDS = 1.0
 STOP_SECONDS = 5.0
 # The shortest time between two frames of a topic, in seconds.
-INTERVALS = {"overview": 0.25, "job": 0.25, "jobs": 1.0, "schedules": 2.0}
+INTERVALS = {"overview": 0.25, "job": 0.25, "jobs": 1.0, "schedules": 2.0, "coverage": 2.0}
 # Making frames may take this share of the thread's time.
 LARGEST_SHARE = 0.25
 
@@ -128,7 +128,7 @@ class Publisher:
     def sampled(self) -> None:
         """Depth, workers and heartbeats have been looked at again."""
         with self._lock:
-            self._kinds.update(("overview", "schedules"))
+            self._kinds.update(("overview", "schedules", "coverage"))
         self._call()
 
     def _call(self) -> None:

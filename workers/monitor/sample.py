@@ -9,14 +9,20 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import orjson
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 
+from jobs.job_frame import epoch
+from jobs.liveness import behind_since
 from jobs.models import Heartbeat, QueueSample, Worker, WorkerSample
+from jobs.servers import sample_of, sampled
+from jobs.trust import detail_of, told_behind_since
 from workers.brokers import Broker, BrokerUnreachable, QueueDepth, connect
 
 logger = structlog.get_logger(__name__)
@@ -27,17 +33,26 @@ KNOWN_FOR = timedelta(minutes=30)
 ONLINE_FOR = timedelta(seconds=15)
 
 
-class Sampler:
-    """Samples every INTERVAL seconds; `sampled` is called after each round and must not block.
+@dataclass(frozen=True)
+class Reader:
+    """What the loop that reads the stream can be asked, from another thread.
 
-    `lag` tells how old the first event is that is not recorded yet, in seconds.
+    `lag` tells how old the first event is that is not recorded yet, in
+    seconds; `pace` events recorded a second; `stream` how the stream stands,
+    as JSON. Each gives None where it can't be told.
     """
 
-    def __init__(
-        self, leading: Callable[[], bool], lag: Callable[[], float | None], sampled: Callable[[], None]
-    ) -> None:
-        self._leading = leading
-        self._lag = lag
+    leading: Callable[[], bool]
+    lag: Callable[[], float | None]
+    pace: Callable[[], float | None]
+    stream: Callable[[], dict[str, Any] | None]
+
+
+class Sampler:
+    """Samples every INTERVAL seconds; `sampled` is called after each round and must not block."""
+
+    def __init__(self, reader: Reader, sampled: Callable[[], None]) -> None:
+        self._reader = reader
         self._sampled = sampled
         self._broker: Broker | None = None
 
@@ -54,23 +69,37 @@ class Sampler:
                 close_old_connections()
 
     def _round(self) -> None:
-        if self._leading():
+        if self._reader.leading():
             now = datetime.now(UTC)
             self._sample_queues(now)
             sample_workers(now)
-            beat("monitor", now, {"leading": True, "lag": self._lag()})
+            self._sample_monitor(now)
             self._sampled()
 
     def _sample_queues(self, now: datetime) -> None:
+        before = sample_of(_detail("broker").get("server"))
         try:
             broker = self._broker = self._broker or connect(settings.CELERY_BROKER_URL)
             latency = broker.latency()
             depths = broker.sample(sorted(set(settings.QUEUES) | broker.discover()))
+            server = sampled(broker.describe(), now.timestamp(), before)
         except BrokerUnreachable as fault:
-            beat("broker", now, {"ok": False, "latency": None, "error": str(fault)})
+            last_known = before.as_json() if before else None
+            beat("broker", now, {"ok": False, "latency": None, "error": str(fault), "server": last_known})
             return
-        beat("broker", now, {"ok": True, "latency": latency, "error": None})
+        beat("broker", now, {"ok": True, "latency": latency, "error": None, "server": server.as_json()})
         QueueSample.objects.bulk_create([_queue_sample(now, name, depth) for name, depth in depths.items()])
+
+    def _sample_monitor(self, now: datetime) -> None:
+        before = Heartbeat.objects.filter(name="monitor").first()
+        lag = self._reader.lag()
+        behind = behind_since(told_behind_since(before), before.at if before else None, lag, now)
+        detail = {"leading": True, "lag": lag, "behind_since": epoch(behind)}
+        beat("monitor", now, {**detail, "pace": self._reader.pace(), "stream": self._reader.stream()})
+
+
+def _detail(name: str) -> dict[str, Any]:
+    return detail_of(Heartbeat.objects.filter(name=name).first())
 
 
 def _queue_sample(now: datetime, queue: str, depth: QueueDepth) -> QueueSample:
