@@ -1,7 +1,7 @@
 # make run     everything on this machine, with a demo shop (DEMO=0 without)
-# make test    the whole suite but what is marked slow
+# make test    the whole suite but what is marked slow; TEST_DATABASE=postgresql: on a PostgreSQL of its own
 # make check   linters, types, templates, deploy settings, migrations
-# make bench   figures; make screenshots: the pictures in docs/
+# make bench   figures (some: BENCH="--only ingest --jobs 20000"); make screenshots: the pictures in docs/
 # make lock    the locks anew from the .in files (uv is installed from PyPI)
 #
 # PYTHON=… chooses the Python that .venv is made from; else the newest suitable one is taken.
@@ -9,7 +9,9 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 DEMO ?= 1
+TEST_DATABASE ?= sqlite
 PYTEST ?=
+BENCH ?=
 
 .PHONY: run test slow-test check bench screenshots lock
 
@@ -19,11 +21,11 @@ run:
 
 test:
 	@sh scripts/make-environment test
-	@exec $(BIN)/python -m pytest -m "not slow" $(PYTEST)
+	@TEST_DATABASE=$(TEST_DATABASE) exec $(BIN)/python -m pytest -m "not slow" $(PYTEST)
 
 slow-test:
 	@sh scripts/make-environment test
-	@exec $(BIN)/python -m pytest -m slow --timeout 1200 $(PYTEST)
+	@TEST_DATABASE=$(TEST_DATABASE) exec $(BIN)/python -m pytest -m slow --timeout 1200 $(PYTEST)
 
 check:
 	@sh scripts/make-environment test
@@ -31,7 +33,8 @@ check:
 
 bench:
 	@sh scripts/make-environment test
-	@exec $(BIN)/python -m benchmarks
+	@sh scripts/make-environment bench
+	@exec $(BIN)/python -m benchmarks $(BENCH)
 
 screenshots:
 	@sh scripts/make-environment test

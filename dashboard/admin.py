@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any, cast
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
+from django.db.models.expressions import Combinable
 from django.http import HttpRequest
 from django.utils.functional import cached_property
+from django_celery_results.models import GroupResult, TaskResult
 
 from jobs.models import Gap, Job, Quarantine, Worker
 
@@ -23,14 +26,25 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
         return cast("QuerySet[Any]", self.object_list)[:MOST_LISTED].count()
 
 
+class NewestFirst(ChangeList):
+    """Whatever order is asked for: no index serves another one."""
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[str | Combinable]:
+        return ["-pk"]
+
+
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """A table that one process alone writes, and it is not this one."""
 
     paginator = CappedPaginator
     show_full_result_count = False
     list_per_page = 50
+    list_max_show_all = 0
     actions = None
-    ordering = ("-pk",)
+    sortable_by = ()
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return NewestFirst
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -60,3 +74,17 @@ class GapAdmin(ReadOnlyAdmin):
 @admin.register(Quarantine)
 class QuarantineAdmin(ReadOnlyAdmin):
     list_display = ("reason", "count", "first_at", "last_at")
+
+
+# Their own pages count all results, and look through them for what to filter by.
+admin.site.unregister([TaskResult, GroupResult])
+
+
+@admin.register(TaskResult)
+class TaskResultAdmin(ReadOnlyAdmin):
+    list_display = ("task_id", "task_name", "status", "date_done", "worker")
+
+
+@admin.register(GroupResult)
+class GroupResultAdmin(ReadOnlyAdmin):
+    list_display = ("group_id", "date_done")

@@ -20,12 +20,29 @@ from django.urls import path, re_path  # noqa: E402
 from dashboard.consumers import LiveConsumer, refuse, the_hub  # noqa: E402
 from dashboard.hub import Hub  # noqa: E402
 from dashboard.origin import same_origin_only  # noqa: E402
+from jobs.store import sessions  # noqa: E402
+
+# Seconds that a request waits for a connection.
+POOL_PATIENCE = 5.0
 
 
-def close_connections_with_requests() -> None:
-    """Each request runs on a thread of its own here, so that a connection kept open is one leaked."""
+def share_few_connections() -> None:
+    """Each request runs on a thread of its own here, so that a connection kept open is one leaked.
+
+    On PostgreSQL, where connections are dear, all threads take theirs from one pool.
+    """
     for alias in connections:
-        connections.settings[alias]["CONN_MAX_AGE"] = 0
+        database = connections.settings[alias]
+        database["CONN_MAX_AGE"] = 0
+        if settings.WEB_CONNECTIONS and database["ENGINE"].endswith("postgresql"):
+            database["OPTIONS"]["pool"] = {
+                "min_size": 1,
+                "max_size": settings.WEB_CONNECTIONS,
+                "timeout": POOL_PATIENCE,
+                # It tries ever more seldom; after so long it gives up, and starts anew with the next request.
+                "reconnect_timeout": POOL_PATIENCE,
+            }
+            sessions.limit(statement_timeout=15, lock_timeout=10, idle_in_transaction_session_timeout=30)
 
 
 def websockets(hub: Hub | None = None) -> Any:
@@ -48,5 +65,5 @@ async def lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:
             return
 
 
-close_connections_with_requests()
+share_few_connections()
 application = ProtocolTypeRouter({"http": http, "websocket": websockets(), "lifespan": lifespan})

@@ -8,6 +8,7 @@ import re
 import secrets
 import stat
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
@@ -15,10 +16,27 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from jobs.queues import QueuePolicy, parse_queues
+from jobs.retention import Retention
 
 # The kernel's sockaddr_un holds 108 bytes on Linux and 104 on macOS, the closing NUL included.
 LONGEST_SOCKET_PATH = 100
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+# Workers, Beat and the monitor keep their connections; dashboard.asgi has another rule.
+KEPT_CONNECTIONS = {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
+# libpq's parameters: 5 s for a connection, 20 s until a server that says nothing is given up.
+NOTICE_DEAD_SERVERS = {
+    "application_name": "nightdesk",
+    "connect_timeout": "5",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "2",
+    "tcp_user_timeout": "20000",
+}
+
+# In days. The overview reads the minutes of an hour and what lay before the last 24, and the hours of those.
+FEWEST_DAYS = {"minutes": 2, "hours": 2, "samples": 0.1}
+SHORTEST_DAYS, LONGEST_DAYS = 0.01, 36_500
 
 Number = TypeVar("Number", int, float)
 
@@ -140,19 +158,23 @@ def broker_address(redis_url: str) -> str:
 
 
 def database_settings(text: str) -> dict[str, Any]:
-    """Django's settings for sqlite:///path (four slashes for an absolute path)."""
-    url = _parsed("DATABASE_URL", text)
-    if url.scheme in ("postgres", "postgresql"):
+    """Django's settings for sqlite:///path (four slashes for an absolute path) or postgresql://…/name."""
+    if re.match("sqlite:///.", text):
+        return _sqlite_settings(unquote(urlsplit(text).path[1:]))
+    parameters = _libpq_parameters(text) if re.match("postgres(ql)?://", text) else {}
+    if not parameters.get("dbname") or not re.fullmatch(r"[\d,]*", parameters.get("port", "")):
         raise ImproperlyConfigured(
-            "DATABASE_URL names PostgreSQL, which this version can't use yet; use sqlite:///path"
+            f"DATABASE_URL is {_shown(text)}; it should be sqlite:///path/to/file or"
+            " postgresql://user:password@host:5432/name, with libpq's parameters after a ?"
         )
-    if url.scheme != "sqlite" or len(url.path) < 2:
-        raise ImproperlyConfigured(f"DATABASE_URL is {_shown(text)}; it should be sqlite:///path/to/file")
+    return _postgresql_settings(parameters)
+
+
+def _sqlite_settings(path: str) -> dict[str, Any]:
     return {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": unquote(url.path[1:]),
-        "CONN_MAX_AGE": None,
-        "CONN_HEALTH_CHECKS": True,
+        "NAME": path,
+        **KEPT_CONNECTIONS,
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
@@ -165,16 +187,48 @@ def database_settings(text: str) -> dict[str, Any]:
     }
 
 
+def _postgresql_settings(parameters: dict[str, Any]) -> dict[str, Any]:
+    names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        **{ours: parameters.pop(name, "") for ours, name in names.items()},
+        **KEPT_CONNECTIONS,
+        "OPTIONS": {**NOTICE_DEAD_SERVERS, **parameters},
+    }
+
+
+def _libpq_parameters(text: str) -> dict[str, Any]:
+    """What the address names, as libpq reads it; nothing where it can't be read."""
+    from psycopg import ProgrammingError  # 50 ms that an installation on SQLite need not spend
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        return conninfo_to_dict(text)
+    except (ProgrammingError, UnicodeError):  # its message may hold the password
+        return {}
+
+
 def _parsed(name: str, text: str) -> SplitResult:
     """`text` as an address whose port is a number."""
     try:
         url = urlsplit(text)
         _ = url.port
-    except ValueError as fault:
-        raise ImproperlyConfigured(f"{name} is not an address: {fault}") from None
+    except ValueError:  # its message may hold a part of the password
+        raise ImproperlyConfigured(f"{name} is {_shown(text)}, which is not an address") from None
     return url
 
 
 def _shown(text: str) -> str:
     """A value fit for an error message: never with a password in it."""
-    return repr(re.sub(r"//[^/]*@", "//***@", text))
+    return repr(re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"//.*@", "//***@", text)))
+
+
+def retention(**days: float) -> Retention:
+    """How long what is kept, from numbers of days under the names of Retention."""
+    kept = {name: timedelta(days=_days(name, value)) for name, value in days.items()}
+    return Retention(**kept)
+
+
+def _days(name: str, value: float) -> float:
+    least = FEWEST_DAYS.get(name, SHORTEST_DAYS)
+    return between(f"KEEP_{name.upper()}", value, least, LONGEST_DAYS)

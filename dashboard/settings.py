@@ -20,6 +20,7 @@ from dashboard.environment import (
     path_prefix,
     queue_policies,
     redis_address,
+    retention,
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -46,6 +47,7 @@ try:
     DATABASES = {
         "default": database_settings(env.str("DATABASE_URL", f"sqlite:///{DATA_DIR / 'nightdesk.sqlite3'}"))
     }
+    WEB_CONNECTIONS = between("WEB_CONNECTIONS", env.int("WEB_CONNECTIONS", 10), 0, 1_000)
     # Name : longest wait in seconds : slots that `up` starts.
     QUEUES = queue_policies(env.str("QUEUES", "high:10:4,default:60:4,low:300:2"))
     HARD_TIME_LIMIT = between("HARD_TIME_LIMIT", env.float("HARD_TIME_LIMIT", 1800.0), 1, 30 * 86_400)
@@ -55,7 +57,20 @@ try:
     )
     STOP_GRACE = between("STOP_GRACE", env.float("STOP_GRACE", 30.0), 0, 86_400)
     WORKER_LOST_RETRIES = between("WORKER_LOST_RETRIES", env.int("WORKER_LOST_RETRIES", 3), 0, 1_000)
+    # In days.
+    RETENTION = retention(
+        succeeded=env.float("KEEP_SUCCEEDED", 7.0),
+        ended=env.float("KEEP_ENDED", 30.0),
+        open=env.float("KEEP_OPEN", 90.0),
+        minutes=env.float("KEEP_MINUTES", 7.0),
+        hours=env.float("KEEP_HOURS", 90.0),
+        days=env.float("KEEP_DAYS", 1825.0),
+        samples=env.float("KEEP_SAMPLES", 2.0),
+        processes=env.float("KEEP_PROCESSES", 30.0),
+    )
     STREAM_CAP = between("STREAM_CAP", env.int("STREAM_CAP", 500_000), 1_000, 100_000_000)
+    KEEP_CELERY_EVENTS = env.bool("KEEP_CELERY_EVENTS", False)
+    DURABLE_RESULTS = env.bool("DURABLE_RESULTS", False)
     READY_TOKEN = env.str("READY_TOKEN", "")
     DEMO_JOBS_PER_HOUR = between("DEMO_JOBS_PER_HOUR", env.int("DEMO_JOBS_PER_HOUR", 45_000), 1, 10_000_000)
     LOGGING = {"level": log_level(env.str("LOG_LEVEL", "INFO")), "json": env.bool("LOG_JSON", False)}

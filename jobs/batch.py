@@ -7,14 +7,17 @@ sequence number; holes in the numbers are counted as lost.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
-from jobs.events import JobEvent, Odd, WorkerEvent, parse, storable
-from nightdesk.entry import Entry, decode, stream_time
+from jobs.events import JobEvent, Odd, WorkerEvent, decode, parse
+from jobs.values import storable
+from nightdesk import entry as wire
+from nightdesk.entry import Entry, stream_time
 
 StreamEntry = tuple[str, dict[bytes, bytes]]
 
@@ -50,7 +53,7 @@ class Batch:
 
     last_id: str
     entries: list[tuple[str, Entry]] = field(default_factory=list)
-    job_events: dict[str, list[JobEvent]] = field(default_factory=dict)
+    job_events: defaultdict[str, list[JobEvent]] = field(default_factory=lambda: defaultdict(list))
     worker_events: list[tuple[str, WorkerEvent]] = field(default_factory=list)
     producers: dict[str, Producer] = field(default_factory=dict)
     holes: list[Hole] = field(default_factory=list)
@@ -64,7 +67,7 @@ class Batch:
         batch = cls(last_id=entries[-1][0])
         for stream_id, fields in entries:
             try:
-                batch.entries.append((stream_id, decode(stream_id, fields)))
+                batch.entries.append((stream_id, wire.decode(stream_id, fields)))
             except (KeyError, ValueError) as fault:
                 batch.quarantine(f"not an entry: {type(fault).__name__}", fields)
         return batch
@@ -100,6 +103,15 @@ class Batch:
         producer.seen_at = now
 
     def _read_events(self, entry: Entry, skipped: int) -> None:
+        decoded = decode(entry.events, entry.offset)
+        if decoded is None or len(decoded) != entry.count:
+            self._read_one_by_one(entry, skipped)
+            return
+        for event in decoded[skipped:]:
+            self._take(event, entry.producer)
+
+    def _read_one_by_one(self, entry: Entry, skipped: int) -> None:
+        """Something in there is not as it should be: the events around it are."""
         try:
             events = _loaded(entry.events)
         except (ValueError, RecursionError):
@@ -119,14 +131,16 @@ class Batch:
         except RecursionError:
             self.quarantine("nested too deeply", raw)
         else:
-            self.events += 1
-            if event is not None:
-                self._sort(event, entry.producer)
+            self._take(event, entry.producer)
 
-    def _sort(self, event: JobEvent | WorkerEvent, producer: str) -> None:
-        self.last_event_at = max(self.last_event_at or 0.0, event.at)
+    def _take(self, event: JobEvent | WorkerEvent | None, producer: str) -> None:
+        self.events += 1
+        if event is None:
+            return
+        if self.last_event_at is None or event.at > self.last_event_at:
+            self.last_event_at = event.at
         if isinstance(event, JobEvent):
-            self.job_events.setdefault(event.task_id, []).append(event)
+            self.job_events[event.task_id].append(event)
         else:
             self.worker_events.append((producer, event))
 

@@ -1,24 +1,35 @@
-"""A Celery event dict becomes a typed event; anything odd raises Odd, to be quarantined and counted.
+"""Celery's events become typed events; what is odd raises Odd, to be quarantined and counted.
 
-Nothing from outside is trusted here: texts are made storable (no NUL, no lone
-surrogates) and capped, numbers are checked for range, times are brought to the
-stream's clock.
+Nothing from outside is trusted here. `decode` reads the events of an entry as
+they should be: types, lengths and ranges are checked while the JSON is read.
+What fails there goes through `parse`, which keeps of an event what is of use:
+texts are made storable and cut, values out of range are not told. Both give
+the same event for the same JSON, and bring its times to the stream's clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, field
+
+from jobs import values
+from jobs.values import (
+    COUNTS_BELOW,
+    EXCEPTION_LENGTH,
+    FIRST_TIME,
+    LAST_TIME,
+    LONGEST,
+    NAME_LENGTH,
+    PRIORITIES_BELOW,
+    SMALL_BELOW,
+    TEXT_LENGTH,
+)
+from jobs.worker_facts import worker_facts
 
 Raw = Mapping[str, Any]
-
-NAME_LENGTH = 255
-EXCEPTION_LENGTH = 500
-TEXT_LENGTH = 100_000
-FIRST_TIME, LAST_TIME = 946_684_800.0, 4_102_444_800.0  # the years 2000 to 2100
-LONGEST = LAST_TIME - FIRST_TIME
 
 JOB_KINDS = {
     "task-sent": "sent",
@@ -36,48 +47,139 @@ WORKER_KINDS = {"worker-online": "online", "worker-heartbeat": "heartbeat", "wor
 # A recorder writes it in the place of an event that it could not make.
 FAULT = "recorder-fault"
 
+Id = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)] | None
+ShortName = Annotated[str, Meta(min_length=1, max_length=64)] | None
+Text = Annotated[str, Meta(max_length=TEXT_LENGTH)] | None
+Count = Annotated[int, Meta(ge=0, lt=COUNTS_BELOW)]
+Seconds = Annotated[float, Meta(ge=0, lt=LONGEST)]
+Time = Annotated[float, Meta(gt=FIRST_TIME, lt=LAST_TIME)]
+
 
 class Odd(ValueError):
     """An event that can't be read; the message is a short reason, good to count by."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobEvent:
-    """Something that happened to a job. `at` is seconds by the stream's clock.
+class IsoTime(float):
+    """An ISO 8601 text in JSON; here seconds since the epoch."""
+
+
+class JobEvent(msgspec.Struct, gc=False):
+    """Something that happened to a job; None is "not told". Times are seconds by the stream's clock.
 
     `retries` is None where the event doesn't tell. `delivery` is 0 where no
-    receipt is known. `facts` holds what else it tells, under the names of
-    `jobs.lifecycle`; absent means not told.
+    receipt is known. `published_at` is the publish of this attempt,
+    `first_published_at` of the first one. `progress` is a state that the job
+    gave itself, with `meta`. The names in brackets are those in JSON.
     """
 
-    kind: str
-    task_id: str
-    at: float
-    retries: int | None = None
-    delivery: int = 0
-    worker: str | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
+    kind: str = field(name="type")
+    task_id: Id = field(name="uuid")
+    at: Time = field(name="timestamp")
+    worker: Name = field(name="hostname", default=None)
+    retries: Annotated[int, Meta(ge=0, lt=SMALL_BELOW)] | None = None
+    delivery: Count = 0
+    task: Name = field(name="name", default=None)
+    queue: Name = None
+    priority: Annotated[int, Meta(ge=0, lt=PRIORITIES_BELOW)] | None = None
+    published_at: Time | None = field(name="published", default=None)
+    first_published_at: Time | None = field(name="first_published", default=None)
+    eta: IsoTime | None = None
+    expires_at: IsoTime | None = field(name="expires", default=None)
+    root_id: Name = None
+    parent_id: Name = None
+    group_id: Name = field(name="group", default=None)
+    retry_of: Name = None
+    schedule: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    origin: Name = None
+    release: ShortName = None
+    args: Text = None
+    kwargs: Text = None
+    body: Text = None
+    withheld: Annotated[str, Meta(min_length=1, max_length=16)] | None = None
+    result: Text = None
+    run: Seconds | None = field(name="runtime", default=None)
+    exception: Annotated[str, Meta(max_length=EXCEPTION_LENGTH)] | None = None
+    traceback: Text = None
+    requeue: bool | None = None
+    progress: ShortName = field(name="state", default=None)
+    meta: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerEvent:
-    """A sign of life of a worker process."""
+class WorkerEvent(msgspec.Struct):
+    """A sign of life of a worker process; `facts` holds only what it tells."""
 
     kind: str
     at: float
     name: str
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any]
+
+
+# As it should be
+
+
+def _read_iso_time(kind: type, value: Any) -> IsoTime:
+    at = values.iso_time(value)
+    if at is None:
+        raise ValueError("not a time")
+    return IsoTime(at)
+
+
+_decoder = msgspec.json.Decoder(list[JobEvent], dec_hook=_read_iso_time)
+NUL = b"\\u0000"
+
+
+def decode(text: bytes, offset: float) -> list[JobEvent | None] | None:
+    """All events of a JSON list; None if one of them needs another look, by `parse`.
+
+    In the list, None is an event of a kind that the record doesn't keep.
+    """
+    if NUL in text:
+        return None
+    try:
+        return [_finished(event, offset) for event in _decoder.decode(text)]
+    except (msgspec.DecodeError, RecursionError, Odd):
+        return None
+
+
+def _finished(event: JobEvent, offset: float) -> JobEvent | None:
+    """The event with its kind in our words and its times by the stream's clock."""
+    kind = JOB_KINDS.get(event.kind)
+    if kind is None:
+        if event.kind in WORKER_KINDS or event.kind == FAULT:
+            raise Odd("not of a job")
+        return None
+    event.kind = "requeued" if event.requeue and kind == "rejected" else kind
+    if kind == "sent":
+        event.worker = None
+    # In whole microseconds: see values.time.
+    event.at = at = round(event.at + offset, 6)
+    if not FIRST_TIME < at < LAST_TIME:
+        raise Odd("no time")
+    if event.published_at is not None:
+        event.published_at = round(event.published_at, 6)
+    if event.first_published_at is not None:
+        event.first_published_at = round(event.first_published_at, 6)
+    if event.parent_id == event.task_id:  # Celery makes a job the parent of its own retries
+        event.parent_id = None
+    return event
+
+
+# As it is
 
 
 def parse(raw: Any, offset: float) -> JobEvent | WorkerEvent | None:
-    """Read one event; None if it is of a kind that the record doesn't keep. Raises Odd."""
+    """Read one event, as far as it can be read; None if it is of a kind that the record doesn't keep.
+
+    Raises Odd.
+    """
     if not isinstance(raw, dict):
         raise Odd("not an object")
     kind = raw.get("type")
     if not isinstance(kind, str):
         raise Odd("no type")
     if kind in JOB_KINDS:
-        return _job_event(JOB_KINDS[kind], raw, offset)
+        return _job_event(kind, raw, offset)
     if kind in WORKER_KINDS:
         return _worker_event(WORKER_KINDS[kind], raw, offset)
     if kind == FAULT:
@@ -85,109 +187,60 @@ def parse(raw: Any, offset: float) -> JobEvent | WorkerEvent | None:
     return None
 
 
-def _job_event(kind: str, raw: Raw, offset: float) -> JobEvent:
-    at = _time(raw.get("timestamp"), offset)
+def _iso(value: Any) -> IsoTime | None:
+    at = values.iso_time(value)
+    return None if at is None else IsoTime(at)
+
+
+def _limited(read: Callable[[Any, int], str | None], longest: int) -> Callable[[Any], str | None]:
+    return lambda value: read(value, longest)
+
+
+def _flag(value: Any) -> bool | None:
+    return None if value is None else bool(value)
+
+
+# How each field is read from a value that may be anything.
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "worker": values.name,
+    "retries": values.small,
+    "task": values.name,
+    "queue": values.name,
+    "priority": values.priority,
+    "published_at": values.time,
+    "first_published_at": values.time,
+    "eta": _iso,
+    "expires_at": _iso,
+    "root_id": values.name,
+    "parent_id": values.name,
+    "group_id": values.name,
+    "retry_of": values.name,
+    "schedule": _limited(values.name, 200),
+    "origin": values.name,
+    "release": _limited(values.name, 64),
+    "args": values.text,
+    "kwargs": values.text,
+    "body": values.text,
+    "withheld": _limited(values.name, 16),
+    "result": values.text,
+    "run": values.duration,
+    "exception": _limited(values.text, EXCEPTION_LENGTH),
+    "traceback": values.text,
+    "requeue": _flag,
+    "progress": _limited(values.name, 64),
+    "meta": lambda value: value,
+}
+_IN_JSON = {told.name: told.encode_name for told in msgspec.structs.fields(JobEvent)}
+
+
+def _job_event(kind: str, raw: Raw, offset: float) -> JobEvent | None:
+    at = values.time(raw.get("timestamp"), offset)
     if at is None:
         raise Odd("no time")
-    if kind == "rejected" and raw.get("requeue"):
-        kind = "requeued"
-    return JobEvent(
-        kind=kind,
-        task_id=_task_id(raw.get("uuid")),
-        at=at,
-        retries=_count(raw.get("retries")),
-        delivery=_count(raw.get("delivery")) or 0,
-        worker=None if kind == "sent" else name(raw.get("hostname")),
-        facts=_READERS[kind](raw),
-    )
-
-
-def _worker_event(kind: str, raw: Raw, offset: float) -> WorkerEvent:
-    at, hostname = _time(raw.get("timestamp"), offset), name(raw.get("hostname"))
-    if at is None or hostname is None:
-        raise Odd("no time or no host")
-    load = raw.get("loadavg")
-    facts = {
-        "pid": _count(raw.get("pid")),
-        "busy": _count(raw.get("active")),
-        "processed": _count(raw.get("processed")),
-        "slots": _count(raw.get("slots")),
-        "freq": _number(raw.get("freq")),
-        "load": _number(load[0]) if isinstance(load, list) and load else None,
-        "version": name(raw.get("sw_ver"), 64),
-        "release": name(raw.get("release"), 64),
-        "queues": _names(raw.get("queues")),
-    }
-    return WorkerEvent(kind=kind, at=at, name=hostname, facts=_told(facts))
-
-
-def _common(raw: Raw) -> dict[str, Any]:
-    """What both the publish and the receipt tell of a job."""
-    return {
-        "task": name(raw.get("name")),
-        "queue": name(raw.get("queue")),
-        "priority": _priority(raw.get("priority")),
-        "published_at": _time(raw.get("published")),
-        "first_published_at": _time(raw.get("first_published")),
-        "eta": _moment(raw.get("eta")),
-        "expires_at": _moment(raw.get("expires")),
-        "root_id": name(raw.get("root_id")),
-        # Celery makes a job the parent of its own retries.
-        "parent_id": None if raw.get("parent_id") == raw.get("uuid") else name(raw.get("parent_id")),
-        "group_id": name(raw.get("group")),
-        "retry_of": name(raw.get("retry_of")),
-        "schedule": name(raw.get("schedule"), 200),
-        "origin": name(raw.get("origin")),
-        "release": name(raw.get("release"), 64),
-        "args": text(raw.get("args")),
-        "kwargs": text(raw.get("kwargs")),
-        "body": text(raw.get("body")),
-        "withheld": name(raw.get("withheld"), 16),
-    }
-
-
-def _read_common(raw: Raw) -> dict[str, Any]:
-    return _told(_common(raw))
-
-
-def _read_nothing(raw: Raw) -> dict[str, Any]:
-    return {}
-
-
-def _read_success(raw: Raw) -> dict[str, Any]:
-    return _told({"result": text(raw.get("result")), "run": _duration(raw.get("runtime"))})
-
-
-def _read_fault(raw: Raw) -> dict[str, Any]:
-    return _told(
-        {
-            "exception": text(raw.get("exception"), EXCEPTION_LENGTH),
-            "traceback": text(raw.get("traceback")),
-            "task": name(raw.get("name")),
-        }
-    )
-
-
-def _read_progress(raw: Raw) -> dict[str, Any]:
-    return {"progress": {"state": name(raw.get("state"), 64), "meta": raw.get("meta")}}
-
-
-_READERS = {
-    "sent": _read_common,
-    "received": _read_common,
-    "started": _read_nothing,
-    "succeeded": _read_success,
-    "failed": _read_fault,
-    "retried": _read_fault,
-    "revoked": _read_nothing,
-    "rejected": _read_nothing,
-    "requeued": _read_nothing,
-    "progress": _read_progress,
-}
-
-
-def _told(facts: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in facts.items() if value is not None}
+    told = {name: read(raw.get(_IN_JSON[name])) for name, read in _READERS.items()}
+    delivery = values.count(raw.get("delivery")) or 0
+    event = JobEvent(kind, _task_id(raw.get("uuid")), at, delivery=delivery, **told)
+    return _finished(event, 0.0)
 
 
 def _task_id(value: Any) -> str:
@@ -195,73 +248,24 @@ def _task_id(value: Any) -> str:
         raise Odd("no task id")
     if len(value) > NAME_LENGTH:
         raise Odd("task id too long")
-    return storable(value)
+    return values.storable(value)
 
 
-def storable(value: str) -> str:
-    """`value` without NUL and lone surrogates, which databases refuse."""
-    if value.isascii():
-        return value.replace("\x00", "\ufffd") if "\x00" in value else value
-    return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
-
-
-def name(value: Any, longest: int = NAME_LENGTH) -> str | None:
-    """A short text, cut with an ellipsis; None if there is none."""
-    if not isinstance(value, str) or not value:
-        return None
-    clean = storable(value)
-    return clean if len(clean) <= longest else clean[: longest - 1] + "…"
-
-
-def text(value: Any, longest: int = TEXT_LENGTH) -> str | None:
-    """A long text; None if there is none."""
-    if value is None:
-        return None
-    return name(value if isinstance(value, str) else str(value), longest) or ""
-
-
-def _names(value: Any) -> str | None:
-    if not isinstance(value, list):
-        return None
-    return name(",".join(item for item in value if isinstance(item, str)), 500)
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if abs(value) < 1e15 else None
-
-
-def _count(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value if 0 <= value < 2**62 else None
-
-
-def _priority(value: Any) -> int | None:
-    count = _count(value)
-    return count if count is not None and count < 32_000 else None
-
-
-def _duration(value: Any) -> float | None:
-    number = _number(value)
-    return number if number is not None and 0 <= number < LONGEST else None
-
-
-def _time(value: Any, offset: float = 0.0) -> float | None:
-    """Seconds by the stream's clock, in whole microseconds: as the database keeps them, so that a job
-    which is read back counts as it did in memory."""
-    number = _number(value)
-    at = None if number is None else round(number + offset, 6)
-    return at if at is not None and FIRST_TIME < at < LAST_TIME else None
-
-
-def _moment(value: Any) -> float | None:
-    """Seconds since the epoch of an ISO 8601 text; UTC where it names no zone, as Celery means it."""
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return _time((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+def _worker_event(kind: str, raw: Raw, offset: float) -> WorkerEvent:
+    at, hostname = values.time(raw.get("timestamp"), offset), values.name(raw.get("hostname"))
+    if at is None or hostname is None:
+        raise Odd("no time or no host")
+    load = raw.get("loadavg")
+    facts = {
+        "pid": values.small(raw.get("pid")),
+        "busy": values.small(raw.get("active")),
+        "processed": values.count(raw.get("processed")),
+        "slots": values.small(raw.get("slots")),
+        "freq": values.number(raw.get("freq")),
+        "load": values.number(load[0]) if isinstance(load, list) and load else None,
+        "version": values.name(raw.get("sw_ver"), 64),
+        "release": values.name(raw.get("release"), 64),
+        "queues": values.names(raw.get("queues")),
+        **worker_facts(raw),
+    }
+    return WorkerEvent(kind, at, hostname, {key: value for key, value in facts.items() if value is not None})

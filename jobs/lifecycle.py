@@ -10,8 +10,10 @@ matters.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from copy import copy
 from typing import Any
+
+import msgspec
 
 from jobs.events import JobEvent
 
@@ -26,24 +28,19 @@ STEPS: dict[str, tuple[int, str]] = {
     "failed": (70, "failed"),
     "succeeded": (80, "succeeded"),
 }
+LOWEST_END = STEPS["rejected"][0]
 ENDS = frozenset({"succeeded", "failed", "revoked", "rejected"})
-JOB_FACTS = (
-    "task",
-    "queue",
-    "priority",
-    "expires_at",
-    "root_id",
-    "parent_id",
-    "group_id",
-    "retry_of",
-    "schedule",
-    "origin",
-    "release",
-)
+# The kinds of events that tell what job it is: an unknown task only fails.
+TELLING = frozenset({"sent", "received", "failed", "retried"})
+# What stays the same as long as a job lives, and what each publish of it may change.
+LASTING_FACTS = (
+    "task", "expires_at", "root_id", "parent_id", "group_id", "retry_of", "schedule", "origin", "release",
+)  # fmt: skip
+PUBLISH_FACTS = ("queue", "priority")
+JOB_FACTS = (*LASTING_FACTS, *PUBLISH_FACTS)
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, gc=False):
     """One execution: what is known of it, times in seconds by the stream's clock."""
 
     retries: int
@@ -59,6 +56,7 @@ class Attempt:
     run: float | None = None
     exception: str | None = None
     traceback: str | None = None
+    result: str | None = None
 
     @property
     def wait(self) -> float | None:
@@ -68,8 +66,7 @@ class Attempt:
         return max(0.0, self.started_at - max(self.published_at, self.eta or 0.0))
 
 
-@dataclass(slots=True)
-class Job:
+class Job(msgspec.Struct, gc=False):
     """A job, with its attempts by (retries, delivery)."""
 
     task_id: str
@@ -89,35 +86,45 @@ class Job:
     origin: str | None = None
     release: str | None = None
     seen_at: float = 0.0
-    attempts: dict[tuple[int, int], Attempt] = field(default_factory=dict)
+    attempts: dict[tuple[int, int], Attempt] = msgspec.field(default_factory=dict)
+    # What follows from the above: see `decide`.
+    deciding: Attempt | None = None
+    state: str = "queued"
+    ended_at: float | None = None
+    total: float | None = None
 
-    @property
-    def deciding(self) -> Attempt | None:
-        """The attempt that decides; None while the latest publish has no receipt."""
-        latest = self.attempts[max(self.attempts)] if self.attempts else None
-        return None if latest is None or latest.retries < self.published_retries else latest
 
-    @property
-    def state(self) -> str:
-        attempt = self.deciding
-        if attempt is not None:
-            return attempt.state
-        if self.published_retries:
-            return "retrying"
-        return "scheduled" if self.eta is not None else "queued"
+def decide(job: Job) -> None:
+    """Set what follows from a job's attempts.
 
-    @property
-    def ended_at(self) -> float | None:
-        attempt = self.deciding
-        return attempt.ended_at if attempt is not None and attempt.state in ENDS else None
+    `deciding` is None while the latest publish has no receipt. `total` is the
+    seconds from the first publish (or eta) to the end: what a user waited.
+    """
+    attempt = job.deciding = _deciding(job)
+    if attempt is None:
+        job.state, job.ended_at = _state_without_receipt(job), None
+    else:
+        job.state, job.ended_at = attempt.state, attempt.ended_at if attempt.state in ENDS else None
+    job.total = _total(job)
 
-    @property
-    def total(self) -> float | None:
-        """Seconds from the first publish (or eta) to the end: what a user waited."""
-        ended_at = self.ended_at
-        if ended_at is None or self.published_at is None:
-            return None
-        return max(0.0, ended_at - max(self.published_at, self.eta or 0.0))
+
+def _deciding(job: Job) -> Attempt | None:
+    if not job.attempts:
+        return None
+    latest = job.attempts[max(job.attempts)]
+    return None if latest.retries < job.published_retries else latest
+
+
+def _state_without_receipt(job: Job) -> str:
+    if job.published_retries:
+        return "retrying"
+    return "scheduled" if job.eta is not None else "queued"
+
+
+def _total(job: Job) -> float | None:
+    if job.ended_at is None or job.published_at is None:
+        return None
+    return max(0.0, job.ended_at - max(job.published_at, job.eta or 0.0))
 
 
 def advance(job: Job | None, event: JobEvent) -> Job:
@@ -130,47 +137,71 @@ def fold(job: Job | None, task_id: str, events: Iterable[JobEvent]) -> Job:
     after = _copy(job) if job is not None else Job(task_id=task_id)
     for event in events:
         _apply(after, event)
+    decide(after)
     return after
 
 
 def _copy(job: Job) -> Job:
-    return replace(job, attempts={key: replace(attempt) for key, attempt in job.attempts.items()})
+    after = copy(job)
+    after.attempts = {key: copy(attempt) for key, attempt in job.attempts.items()}
+    return after
 
 
 def _apply(job: Job, event: JobEvent) -> None:
-    job.seen_at = max(job.seen_at, event.at)
-    retries = job.published_retries if event.retries is None else event.retries
-    for name in JOB_FACTS:
-        if name in event.facts:
-            setattr(job, name, _smaller(getattr(job, name), event.facts[name]))
+    if event.at > job.seen_at:
+        job.seen_at = event.at
+    retries = _retries_untold(job) if event.retries is None else event.retries
+    if event.kind in TELLING:
+        _learn_facts(job, event, retries)
     if event.kind in ("sent", "received"):
         _learn_publish(job, event, retries)
     if event.kind in STEPS:
         _step(_attempt_of(job, retries, event.delivery), event)
 
 
+def _retries_untold(job: Job) -> int:
+    """Which attempt an event means that doesn't say: the open one, else that of the latest publish."""
+    latest = job.attempts[max(job.attempts)] if job.attempts else None
+    return latest.retries if latest is not None and latest.rank < LOWEST_END else job.published_retries
+
+
+def _learn_facts(job: Job, event: JobEvent, retries: int) -> None:
+    """Of a publish the latest tells, since a retry may go to another queue; of the rest the smaller value."""
+    for name in LASTING_FACTS:
+        told = getattr(event, name)
+        if told is not None:
+            known = getattr(job, name)
+            if known is None or told < known:
+                setattr(job, name, told)
+    for name in PUBLISH_FACTS:
+        told = getattr(event, name)
+        if told is not None and (retries >= job.published_retries or getattr(job, name) is None):
+            setattr(job, name, told)
+
+
 def _learn_publish(job: Job, event: JobEvent, retries: int) -> None:
     job.published_retries = max(job.published_retries, retries)
-    first = event.facts.get("first_published_at")
+    first = event.first_published_at
     if first is None and retries == 0:
-        first = event.at if event.kind == "sent" else event.facts.get("published_at")
+        first = event.at if event.kind == "sent" else event.published_at
     job.published_at = _smaller(job.published_at, first)
     if retries == 0:
-        job.eta = _smaller(job.eta, event.facts.get("eta"))
+        job.eta = _smaller(job.eta, event.eta)
 
 
 def _attempt_of(job: Job, retries: int, delivery: int) -> Attempt:
     key = (retries, delivery)
-    if key not in job.attempts:
-        job.attempts[key] = Attempt(retries, delivery)
-    return job.attempts[key]
+    attempt = job.attempts.get(key)
+    if attempt is None:
+        attempt = job.attempts[key] = Attempt(retries, delivery)
+    return attempt
 
 
 def _step(attempt: Attempt, event: JobEvent) -> None:
     if event.kind == "received":
         attempt.received_at = _smaller(attempt.received_at, event.at)
-        attempt.published_at = _smaller(attempt.published_at, event.facts.get("published_at"))
-        attempt.eta = _smaller(attempt.eta, event.facts.get("eta"))
+        attempt.published_at = _smaller(attempt.published_at, event.published_at)
+        attempt.eta = _smaller(attempt.eta, event.eta)
     elif event.kind == "started":
         attempt.started_at = _smaller(attempt.started_at, event.at)
     attempt.worker = _smaller(attempt.worker, event.worker)
@@ -194,7 +225,7 @@ def _tells_first(event: JobEvent, attempt: Attempt) -> bool:
     """Of two events of one rank the earlier counts; of two at one time, the one that tells more."""
     if attempt.ended_at is None:
         return False
-    told = _order(event.at, event.facts.get("exception"), event.facts.get("run"))
+    told = _order(event.at, event.exception, event.run)
     return told < _order(attempt.ended_at, attempt.exception, attempt.run)
 
 
@@ -205,9 +236,10 @@ def _order(at: float, exception: str | None, run: float | None) -> tuple[float, 
 def _take_end(attempt: Attempt, event: JobEvent) -> None:
     """The facts of an end belong together: all from the event that decides the attempt."""
     attempt.ended_at = event.at
-    attempt.exception = event.facts.get("exception")
-    attempt.traceback = event.facts.get("traceback")
-    attempt.run = event.facts.get("run")
+    attempt.exception = event.exception
+    attempt.traceback = event.traceback
+    attempt.result = event.result
+    attempt.run = event.run
 
 
 def run_of(attempt: Attempt) -> float | None:
@@ -220,6 +252,6 @@ def run_of(attempt: Attempt) -> float | None:
 
 
 def _smaller(known: Any, told: Any) -> Any:
-    if told is None or known is None:
-        return known if told is None else told
-    return min(known, told)
+    if told is None:
+        return known
+    return told if known is None or told < known else known

@@ -5,65 +5,71 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from jobs import models
-from jobs.lifecycle import JOB_FACTS, Attempt, Job
+from django.db.models import QuerySet
+
+from jobs import models, store
+from jobs.lifecycle import JOB_FACTS, Attempt, Job, decide
 from jobs.rollups import COUNTS, Key, Sketches, Tally
+from jobs.store.tables import TIMES
 
 T = TypeVar("T")
 # SQLite takes at most 999 values a statement in its older builds.
 CHUNK = 500
+LONG_TEXTS = frozenset({"traceback", "result"})
+
+
+_JOB_COLUMNS = ("id", "task_id", "retries", "published_at", "eta", "seen_at", *JOB_FACTS)
+_ATTEMPT_COLUMNS = ("job_id", *(name for name in Attempt.__struct_fields__ if name not in LONG_TEXTS))
 
 
 def jobs_by_task_id(cluster_id: int, task_ids: Collection[str]) -> dict[str, Job]:
-    """The recorded ones among these jobs, with their attempts (less their tracebacks)."""
+    """The recorded ones among these jobs, with their attempts (less their long texts)."""
     jobs: dict[int, Job] = {}
     for chunk in chunks(task_ids):
-        for row in models.Job.objects.filter(cluster_id=cluster_id, task_id__in=chunk):
-            jobs[row.id] = _job(row)
+        for row in store.read("job", _JOB_COLUMNS, "task_id", chunk, cluster_id):
+            told = _told(_JOB_COLUMNS, row)
+            # While a retry waits for its receipt it alone decides; later an attempt has as many retries.
+            jobs[told["id"]] = Job(published_retries=told.pop("retries"), **told)
     for ids in chunks(jobs):
-        for attempt in models.Attempt.objects.filter(job_id__in=ids).defer("traceback"):
-            jobs[attempt.job_id].attempts[(attempt.retries, attempt.delivery)] = _attempt(attempt)
+        for row in store.read("attempt", _ATTEMPT_COLUMNS, "job_id", ids):
+            told = _told(_ATTEMPT_COLUMNS, row)
+            attempts = jobs[told.pop("job_id")].attempts
+            attempts[(told["retries"], told["delivery"])] = Attempt(**told)
+    for job in jobs.values():
+        decide(job)
     return {job.task_id: job for job in jobs.values()}
 
 
-def _job(row: models.Job) -> Job:
-    return Job(
-        task_id=row.task_id,
-        id=row.id,
-        published_at=seconds(row.published_at),
-        # While a retry waits for its receipt it alone decides; later an attempt has as many retries.
-        published_retries=row.retries,
-        eta=seconds(row.eta),
-        seen_at=row.seen_at.timestamp(),
-        **{name: getattr(row, name) for name in JOB_FACTS if name != "expires_at"},
-        expires_at=seconds(row.expires_at),
-    )
-
-
-def _attempt(row: models.Attempt) -> Attempt:
-    return Attempt(
-        retries=row.retries,
-        delivery=row.delivery,
-        rank=row.rank,
-        state=row.state,
-        worker=row.worker,
-        published_at=seconds(row.published_at),
-        eta=seconds(row.eta),
-        received_at=seconds(row.received_at),
-        started_at=seconds(row.started_at),
-        ended_at=seconds(row.ended_at),
-        run=row.run,
-        exception=row.exception,
-    )
+def _told(columns: tuple[str, ...], row: tuple[Any, ...]) -> dict[str, Any]:
+    """A row by names, its times in seconds."""
+    return {
+        name: value / 1_000_000 if value is not None and name in TIMES else value
+        for name, value in zip(columns, row, strict=True)
+    }
 
 
 def buckets(cluster_id: int, tier: int, starts: Collection[int]) -> dict[Key, Tally]:
-    """All buckets of these minutes (or hours)."""
+    """All buckets of these minutes (or hours, or days)."""
+    of_tier = models.Bucket.objects.filter(cluster_id=cluster_id, tier=tier)
+    return _tallies(of_tier.filter(start__in=chunk) for chunk in chunks(starts))
+
+
+def buckets_among(cluster_id: int, tier: int, keys: Collection[Key]) -> dict[Key, Tally]:
+    """The recorded ones among these, and others of their tasks: with 10,000 tasks a minute is too much."""
+    of_tier = models.Bucket.objects.filter(cluster_id=cluster_id, tier=tier)
+    return _tallies(
+        of_tier.filter(start__in=starts, task__in=tasks)
+        for starts in chunks({key.minute for key in keys})
+        for tasks in chunks({key.task for key in keys})
+    )
+
+
+def _tallies(queries: Iterable[QuerySet[models.Bucket]]) -> dict[Key, Tally]:
     found: dict[Key, Tally] = {}
-    for chunk in chunks(starts):
-        for row in models.Bucket.objects.filter(cluster_id=cluster_id, tier=tier, start__in=chunk):
+    for query in queries:
+        for row in query:
             counts = {name: getattr(row, name) for name in COUNTS}
             found[Key(row.start, row.task, row.queue)] = Tally(counts, Sketches.loads(row.sketches))
     return found

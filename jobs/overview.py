@@ -45,7 +45,7 @@ def overview(cluster_id: int, scope: str, now: datetime, memory: Memory | None =
             "workers": _capacity(seen),
         },
         "chart": _chart(seen),
-        "queues": queues[:LONGEST_LIST],
+        "queues": [{**queue, "trend": _trend(seen, queue["name"])} for queue in queues[:LONGEST_LIST]],
         "workers": [_worker(worker, state) for worker, state in seen.workers[:LONGEST_LIST]],
         "failures": [_failure(job) for job in seen.failures],
         "schedules": seen.trust.schedules(),
@@ -208,10 +208,11 @@ def _queue(
         "in": (flow.published + flow.retried) / covered,
         "out": flow.started / covered,
         "slots": slots,
-        "trend": _by_two_minutes(
-            seen, lambda pair: _last_known(_depth(seen, minute, name) for minute in pair)
-        ),
     }
+
+
+def _trend(seen: Seen, queue: str) -> list[int | None]:
+    return _by_two_minutes(seen, lambda pair: _last_known(_depth(seen, minute, queue) for minute in pair))
 
 
 def _depth(seen: Seen, minute: int, queue: str) -> int | None:

@@ -8,7 +8,6 @@ a recount at any time.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -25,6 +24,7 @@ SHORTEST = 1e-4
 COUNTS = ("published", "started", "retried", "succeeded", "failed", "revoked", "rejected")
 MEASURES = ("wait", "run", "total")
 SKETCHED = ("succeeded", "failed")
+MOMENTS = ("published", "started", "retried")
 UNKNOWN = "?"
 
 
@@ -38,7 +38,7 @@ class Sketch:
 
     def add(self, seconds: float, weight: int = 1) -> None:
         """Add a duration; weight -1 takes it back exactly."""
-        k = math.ceil(math.log(max(seconds, SHORTEST)) / LOG_GAMMA)
+        k = math.ceil(math.log(seconds if seconds > SHORTEST else SHORTEST) / LOG_GAMMA)
         self._add_bin(k, weight)
         self.count += weight
         self.us += weight * round(seconds * 1_000_000)
@@ -84,7 +84,10 @@ class Sketches(dict[tuple[str, str], Sketch]):
     """Sketches by (outcome, measure): ("succeeded" or "failed", "wait", "run" or "total")."""
 
     def at(self, outcome: str, measure: str) -> Sketch:
-        return self.setdefault((outcome, measure), Sketch())
+        sketch = self.get((outcome, measure))
+        if sketch is None:
+            sketch = self[(outcome, measure)] = Sketch()
+        return sketch
 
     def merge(self, other: Sketches) -> None:
         for (outcome, measure), sketch in other.items():
@@ -128,7 +131,7 @@ class Counted(NamedTuple):
 
     task: str
     queue: str
-    published: int | None
+    published: tuple[int, ...]
     started: tuple[int, ...]
     retried: tuple[int, ...]
     end: End | None
@@ -138,18 +141,15 @@ def counted(job: Job | None) -> Counted | None:
     """What `job` adds to the counters."""
     if job is None:
         return None
+    attempts = job.attempts.values()
     return Counted(
-        task=job.task or UNKNOWN,
-        queue=job.queue or UNKNOWN,
-        published=None if job.published_at is None else minute_of(job.published_at),
-        started=tuple(minute_of(a.started_at) for a in job.attempts.values() if a.started_at is not None),
-        retried=tuple(minute_of(a.ended_at) for a in job.attempts.values() if _retried(a) and a.ended_at),
-        end=_end_of(job),
+        job.task or UNKNOWN,
+        job.queue or UNKNOWN,
+        () if job.published_at is None else (minute_of(job.published_at),),
+        tuple([minute_of(a.started_at) for a in attempts if a.started_at is not None]),
+        tuple([minute_of(a.ended_at) for a in attempts if a.state == "retrying" and a.ended_at is not None]),
+        _end_of(job),
     )
-
-
-def _retried(attempt: Any) -> bool:
-    return bool(attempt.state == "retrying" and attempt.ended_at is not None)
 
 
 def _end_of(job: Job) -> End | None:
@@ -165,7 +165,7 @@ def minute_of(at: float) -> int:
 
 
 class Key(NamedTuple):
-    """What a bucket is of; `minute` since the epoch."""
+    """What a bucket is of; `minute` counts whole minutes (hours, days) since the epoch."""
 
     minute: int
     task: str
@@ -190,47 +190,57 @@ class Deltas(dict[Key, Tally]):
 
     def move(self, before: Counted | None, after: Counted | None) -> None:
         """Take back what a job added before, and add what it adds now."""
-        if before == after:
-            return
-        if before is not None:
-            self._add(before, -1)
-        if after is not None:
-            self._add(after, 1)
+        if before is None or after is None or (before.task, before.queue) != (after.task, after.queue):
+            if before is not None:
+                self._add(before, -1)
+            if after is not None:
+                self._add(after, 1)
+        elif before != after:
+            self._add_change(before, after)
 
     def _add(self, job: Counted, weight: int) -> None:
-        for name, minutes in _minutes(job):
-            for minute in minutes:
-                self._at(minute, job).counts[name] += weight
-        if job.end is not None:
-            self._add_end(self._at(job.end.minute, job), job.end, weight)
+        for name in MOMENTS:
+            self._add_moments(job, name, weight)
+        self._add_end(job, weight)
 
-    def _add_end(self, tally: Tally, end: End, weight: int) -> None:
-        tally.counts[end.outcome] += weight
-        if end.outcome not in SKETCHED:
+    def _add_change(self, before: Counted, after: Counted) -> None:
+        """Of a job whose buckets are known by the same names, only what differs."""
+        for name in MOMENTS:
+            if getattr(before, name) != getattr(after, name):
+                self._add_moments(before, name, -1)
+                self._add_moments(after, name, 1)
+        if before.end != after.end:
+            self._add_end(before, -1)
+            self._add_end(after, 1)
+
+    def _add_moments(self, job: Counted, name: str, weight: int) -> None:
+        for minute in getattr(job, name):
+            self._at(minute, job).counts[name] += weight
+
+    def _add_end(self, job: Counted, weight: int) -> None:
+        if job.end is None:
             return
-        for measure in MEASURES:
-            seconds = getattr(end, measure)
-            if seconds is not None:
-                tally.sketches.at(end.outcome, measure).add(seconds, weight)
+        minute, outcome, *durations = job.end
+        tally = self._at(minute, job)
+        tally.counts[outcome] += weight
+        if outcome in SKETCHED:
+            for measure, seconds in zip(MEASURES, durations, strict=True):
+                if seconds is not None:
+                    tally.sketches.at(outcome, measure).add(seconds, weight)
 
     def _at(self, minute: int, job: Counted) -> Tally:
         key = Key(minute, job.task, job.queue)
-        if key not in self:
-            self[key] = Tally()
-        return self[key]
+        tally = self.get(key)
+        if tally is None:
+            tally = self[key] = Tally()
+        return tally
 
-    def by_hour(self) -> Deltas:
-        """The same, in hours since the epoch."""
-        hours = Deltas()
+    def wider(self, times: int) -> Deltas:
+        """The same in buckets that are so many times as wide."""
+        wide = Deltas()
         for key, tally in self.items():
-            hours.setdefault(Key(key.minute // 60, key.task, key.queue), Tally()).merge(tally)
-        return hours
-
-
-def _minutes(job: Counted) -> Iterator[tuple[str, tuple[int, ...]]]:
-    yield "published", () if job.published is None else (job.published,)
-    yield "started", job.started
-    yield "retried", job.retried
+            wide.setdefault(Key(key.minute // times, key.task, key.queue), Tally()).merge(tally)
+        return wide
 
 
 assert set(SKETCHED) < ENDS <= set(COUNTS)

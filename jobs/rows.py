@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -14,7 +14,8 @@ from jobs.store.tables import moment
 
 Row = list[Any]
 NO_ATTEMPT = Attempt(retries=0, delivery=0)
-PAYLOAD_FIELDS = ("args", "kwargs", "body", "withheld", "result")
+CARRYING = frozenset({"sent", "received"})
+_NOTHING = (None,) * 5
 PROGRESS_LENGTH = 10_000
 
 
@@ -74,18 +75,58 @@ def standing_change(cluster_id: int, before: Job | None, after: Job) -> tuple[st
     return ("standing", [after.id, cluster_id, state, after.queue, after.task])
 
 
-def payload_rows(job: Job, events: Iterable[JobEvent]) -> list[Row]:
-    """At most one row of Payload: what these events tell of what the job carries; NULL is "not told"."""
-    told: dict[str, Any] = {}
+def payload_rows(before: Job | None, after: Job, events: Sequence[JobEvent]) -> list[Row]:
+    """At most one row of Payload, in the order of PAYLOAD_COLUMNS; NULL is "not told".
+
+    What the job carries is from the publish of the highest retries, its result
+    from the highest attempt that succeeded, its progress the latest by time.
+    """
+    carried = reported = None
     for event in events:
-        told.update({name: event.facts[name] for name in PAYLOAD_FIELDS if name in event.facts})
-        if "progress" in event.facts:
-            told["progress"] = _progress(event)
-    return [[job.id, *(told.get(name) for name in (*PAYLOAD_FIELDS, "progress"))]] if told else []
+        if event.kind == "progress":
+            reported = event if reported is None or event.at > reported.at else reported
+        elif event.kind in CARRYING and _carries(event):
+            carried = event if carried is None or (event.retries or 0) > (carried.retries or 0) else carried
+    result = _result(before, after)
+    if carried is None and reported is None and result is None:
+        return []
+    return [[
+        after.id,
+        *(_NOTHING if carried is None else _carried(carried)),
+        result,
+        None if reported is None else _progress(reported), moment(reported.at if reported else None),
+    ]]  # fmt: skip
+
+
+def _carries(event: JobEvent) -> bool:
+    """Whether it is a publish or a receipt that tells what the message holds."""
+    return event.args is not None or event.kwargs is not None or event.withheld is not None
+
+
+def _carried(event: JobEvent) -> tuple[Any, ...]:
+    return event.args, event.kwargs, event.body, event.withheld, event.retries or 0
+
+
+def _result(before: Job | None, after: Job) -> str | None:
+    """None leaves the stored one as it is; "" takes it away, where a success without one decides now."""
+    now, earlier = _last_success(after), before and _last_success(before)
+    if now is None or (earlier and (_key(earlier), _end_of(earlier)) == (_key(now), _end_of(now))):
+        return None
+    return (now.result or "") if earlier else now.result
+
+
+def _last_success(job: Job) -> Attempt | None:
+    if job.deciding is not None and job.deciding.state == "succeeded":
+        return job.deciding
+    return max((a for a in job.attempts.values() if a.state == "succeeded"), key=_key, default=None)
+
+
+def _key(attempt: Attempt) -> tuple[int, int]:
+    return attempt.retries, attempt.delivery
 
 
 def _progress(event: JobEvent) -> str:
-    told = {**event.facts["progress"], "at": event.at}
+    told = {"state": event.progress, "meta": event.meta, "at": event.at}
     try:
         text = orjson.dumps(told).decode()
     except orjson.JSONEncodeError:  # nested too deeply, half a surrogate pair, a number beyond 64 bits

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from jobs.headlines import HOUR, TREND_HOURS
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
 
 PAGE_SIZE = 50
-COUNT_LIMIT = 1_000
-WINDOW = 5_000
+COUNT_LIMIT = 10_000
+WINDOW = 2_000
 NAMES_LIMIT = 1_000
 
 
@@ -108,37 +109,49 @@ class Candidates:
 
     def older_than(self, before: int | None) -> tuple[list[int], int | None]:
         """A page of ids, newest first, and where the next one begins."""
-        older = self.rows if before is None else self.rows.filter(pk__lt=before)
-        ids = _ids(self._matching(older.order_by("-pk")).order_by("-pk")[: PAGE_SIZE + 1])
-        if len(ids) > PAGE_SIZE:
-            return ids[:PAGE_SIZE], ids[PAGE_SIZE - 1]
-        return ids, self._end_of_window(older)
+        if before is None and self.residue:
+            found = self._newest
+        else:
+            older = self.rows if before is None else self.rows.filter(pk__lt=before)
+            found = self._look(older.order_by("-pk"), PAGE_SIZE + 1)
+        ids = found.ids[:PAGE_SIZE]
+        return ids, ids[-1] if len(found.ids) > PAGE_SIZE else found.edge
 
     def newer_than(self, after: int) -> list[int]:
         """A page of ids and one more, oldest first."""
-        newer = self.rows.filter(pk__gt=after).order_by("pk")
-        return _ids(self._matching(newer).order_by("pk")[: PAGE_SIZE + 1])
+        found = self._look(self.rows.filter(pk__gt=after).order_by("pk"), PAGE_SIZE + 1)
+        return found.ids[: PAGE_SIZE + 1]
 
     def count(self) -> tuple[int, bool]:
         """How many there are, and whether there may be more than that."""
-        matching = self._matching(self.rows.order_by("-pk"))
-        count = matching.order_by()[: COUNT_LIMIT + 1].count()
-        if count > COUNT_LIMIT:
-            return COUNT_LIMIT, True
-        return count, self._end_of_window(self.rows) is not None
+        if self.residue:
+            return len(self._newest.ids), self._newest.edge is not None
+        count = self.rows.order_by()[: COUNT_LIMIT + 1].count()
+        return min(count, COUNT_LIMIT), count > COUNT_LIMIT
 
-    def _matching(self, rows: Visible) -> Visible:
-        if not self.residue:
-            return rows
-        windowed: Visible = rows.model.objects.filter(pk__in=rows.values("pk")[:WINDOW], **self.residue)
-        return windowed
+    @cached_property
+    def _newest(self) -> Look:
+        return self._look(self.rows.order_by("-pk"), WINDOW)
 
-    def _end_of_window(self, rows: Visible) -> int | None:
-        """The oldest id looked at, where there are older ones not looked at yet."""
+    def _look(self, rows: Visible, wanted: int) -> Look:
+        """The first `wanted` of these rows; or those among the first WINDOW that the residue leaves.
+
+        In two statements: asked in one, a planner may begin with the residue, and walk through the record.
+        """
         if not self.residue:
-            return None
-        edge = _ids(rows.order_by("-pk")[WINDOW - 1 : WINDOW + 1])
-        return edge[0] if len(edge) == 2 else None
+            return Look(_ids(rows[:wanted]), None)
+        window = _ids(rows[: WINDOW + 1])
+        edge = window[WINDOW - 1] if len(window) > WINDOW else None
+        left = set(_ids(rows.model.objects.filter(pk__in=window[:WINDOW], **self.residue)))
+        return Look([pk for pk in window if pk in left], edge)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was found, and the id of the last row looked at, where there are more not looked at yet."""
+
+    ids: list[int]
+    edge: int | None
 
 
 def _ids(rows: Any) -> list[int]:

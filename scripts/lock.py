@@ -12,7 +12,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = ("requirements", "requirements-redis", "requirements-dev")
+LOCKS = ("requirements", "requirements-redis", "requirements-dev", "requirements-bench")
 
 
 def main(options: list[str]) -> None:

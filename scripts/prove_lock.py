@@ -19,7 +19,7 @@ from lock import ROOT, install_uv
 PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "x86_64-apple-darwin", "aarch64-apple-darwin")
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 # The embedded Redis leaves some platforms out by its markers; then this lock resolves to nothing.
-LOCKS = ("requirements.txt", "requirements-redis.txt", "requirements-dev.txt")
+LOCKS = ("requirements.txt", "requirements-redis.txt", "requirements-dev.txt", "requirements-bench.txt")
 
 
 def main(options: list[str]) -> int:

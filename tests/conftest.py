@@ -15,7 +15,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from jobs.models import Cluster
-from tests.harness import Installation, RedisServer
+from tests.harness import Installation, PostgresServer, RedisServer
 
 # How long an example takes depends on what else the machine does.
 hypothesis_settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -26,6 +26,8 @@ hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default")
 
 
 def pytest_unconfigure() -> None:
+    if connection.vendor == "postgresql":
+        shutil.rmtree(connection.settings_dict["HOST"], ignore_errors=True)
     shutil.rmtree(settings.DATA_DIR, ignore_errors=True)
 
 
@@ -41,10 +43,35 @@ def redis_server() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
-    """The address of the suite's own Redis, emptied for this test."""
+    """The address of the suite's own Redis, emptied for this test, with what killed processes left."""
     with redis_server.client() as client:
         client.flushall()
+    shutil.rmtree(settings.DATA_DIR / "spool", ignore_errors=True)
     return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer | None]:
+    """The suite's own PostgreSQL, at the address in DATABASE_URL; None where the suite runs on SQLite."""
+    if connection.vendor != "postgresql":
+        yield None
+        return
+    server = PostgresServer(Path(connection.settings_dict["HOST"]))
+    assert server.url() == os.environ["DATABASE_URL"]
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(postgres_server: PostgresServer | None) -> None:
+    """What must be there before the test database is made."""
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """The database need not be deleted, since its server is, with whoever is still connected."""
+    return connection.vendor == "postgresql"
 
 
 @pytest.fixture(scope="session")
@@ -60,12 +87,22 @@ def keep_default_cluster(**_: Any) -> None:
 
 
 @pytest.fixture
-def installation(transactional_db: None, redis_server: RedisServer, redis_url: str) -> Iterator[Installation]:
+def installation(
+    transactional_db: None,
+    postgres_server: PostgresServer | None,
+    redis_server: RedisServer,
+    redis_url: str,
+) -> Iterator[Installation]:
     """Starters for real processes on the database and the Redis of this test."""
-    database = Path(connection.settings_dict["NAME"])
-    installation = Installation(settings.DATA_DIR, database, redis_server)
+    installation = Installation(settings.DATA_DIR, database_url(postgres_server), redis_server)
     yield installation
     installation.stop()
+
+
+def database_url(server: PostgresServer | None) -> str:
+    """The address of the test database."""
+    name = connection.settings_dict["NAME"]
+    return server.url(name) if server else f"sqlite:///{name}"
 
 
 @pytest.fixture

@@ -1,31 +1,281 @@
-"""How much the monitor reads at once."""
+"""The monitor's loop, broken: reads are bounded, what fails is tried five times, what is good stays."""
 
 from __future__ import annotations
 
-import pytest
+import itertools
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
-from workers.monitor.ingest import BATCH_BYTES, BATCH_ENTRIES, FIRST_ENTRIES, next_count
+import pytest
+import redis
+from django.db import InterfaceError, OperationalError, connection
+
+from jobs import models, store
+from jobs.batch import StreamEntry
+from tests.harness import Installation, eventually
+from tests.harness.processes import python
+from tests.stream import START, entry_of, life_of
+from tests.test_record_events import assert_counters_equal_a_recount
+from workers.monitor.caution import MOST_TRIES
+from workers.monitor.events import BATCH_BYTES, PIECE_ENTRIES, EventStream, next_piece
+from workers.monitor.ingest import STREAM, Ingest
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def client(redis_url: str) -> redis.Redis:
+    return redis.Redis.from_url(redis_url)
+
+
+def add(client: redis.Redis, *entries: StreamEntry) -> None:
+    """Write entries under their own ids."""
+    with client.pipeline(transaction=False) as pipe:
+        for stream_id, fields in entries:
+            pipe.xadd(STREAM, fields, id=stream_id)  # type: ignore[arg-type]
+        pipe.execute()
+
+
+def lives(*names: str, producer: str = "p1") -> list[StreamEntry]:
+    """One entry for each of these jobs, from its publish to its success."""
+    return [
+        entry_of(life_of(name), producer, 4 * number + 1, at=10 + number) for number, name in enumerate(names)
+    ]
+
+
+def work_until(url: str, done: Callable[[], bool]) -> None:
+    """A monitor's loop in a thread of its own, until `done`."""
+    stop = threading.Event()
+    ingest = Ingest(url, committed=lambda _: None)
+
+    def run() -> None:
+        try:
+            ingest.run(stop)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        eventually(done, 60, str_of_the_record)
+    finally:
+        stop.set()
+        thread.join(10)
+
+
+def str_of_the_record() -> str:
+    return f"{list(models.Position.objects.values())} {list(models.Quarantine.objects.values())}"
+
+
+def is_recorded(entry: StreamEntry) -> Callable[[], bool]:
+    return lambda: models.Position.objects.filter(last_id=entry[0]).exists()
+
+
+def succeeded() -> set[str]:
+    return set(models.Job.objects.filter(state="succeeded").values_list("task_id", flat=True))
 
 
 @pytest.mark.parametrize(
-    ("asked", "sizes", "expected"),
+    ("asked", "came", "size", "expected"),
     [
-        (50, [100] * 50, 100),
-        (400, [100] * 400, BATCH_ENTRIES),
-        (500, [100] * 3, FIRST_ENTRIES),
-        (8, [100] * 3, 8),
-        (8, [], 8),
-        (50, [500_000] * 50, 50 * BATCH_BYTES // 25_000_000),
-        (1, [BATCH_BYTES * 9], 1),
-        (8, [400_000] * 8, 16),
+        (4, 4, 400, 8),
+        (PIECE_ENTRIES, PIECE_ENTRIES, 400, PIECE_ENTRIES),
+        (PIECE_ENTRIES, 3, BATCH_BYTES * 6, 1),
+        (PIECE_ENTRIES, 20, BATCH_BYTES * 2, 5),
+        (1, 0, 0, 2),
     ],
 )
-def test_a_read_is_bounded_in_bytes(asked: int, sizes: list[int], expected: int) -> None:
-    assert next_count(asked, sizes) == expected
+def test_a_piece_is_small_after_giants_and_grows_again(
+    asked: int, came: int, size: int, expected: int
+) -> None:
+    assert next_piece(asked, came, size) == expected
 
 
-def test_it_settles_at_what_fits() -> None:
-    count = FIRST_ENTRIES
-    for _ in range(10):
-        count = next_count(count, [500_000] * count)
-    assert count * 500_000 <= 2 * BATCH_BYTES
+def test_a_read_ends_soon_after_as_many_bytes_as_a_batch_may_have(client: redis.Redis) -> None:
+    giant = "x" * (BATCH_BYTES // 10)
+    add(client, *(entry_of([f'"{giant}"'], first_seq=n + 1, at=n) for n in range(60)))
+    events, after, sizes = EventStream(client, STREAM), "0-0", []
+    while found := events.read(after):
+        sizes.append(len(found))
+        after = found[-1][0]
+    assert sum(sizes) == 60
+    assert max(sizes) <= PIECE_ENTRIES
+
+
+def test_entries_are_read_in_order_and_each_once(client: redis.Redis) -> None:
+    entries = lives(*(f"job-{n}" for n in range(3 * PIECE_ENTRIES + 1)))
+    add(client, *entries)
+    read = EventStream(client, STREAM).read("0-0")
+    assert [stream_id for stream_id, _ in read] == [stream_id for stream_id, _ in entries]
+
+
+def refusing(
+    poison: str, fault: type[Exception] = OperationalError, failing: Callable[[], bool] = lambda: True
+) -> Callable[[str, Any], None]:
+    """`store.write`, which doesn't take one job: as PostgreSQL refuses a row that is too large for it."""
+    real = store.write
+
+    def write(kind: str, rows: Any) -> None:
+        if kind == "job" and failing() and any(poison in (row[2], "any") for row in rows):
+            raise fault("not today")
+        real(kind, rows)
+
+    return write
+
+
+@pytest.mark.parametrize("fault", [OperationalError, InterfaceError, RuntimeError, MemoryError])
+def test_what_makes_each_commit_fail_is_set_aside_and_what_is_around_it_recorded(
+    client: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
+) -> None:
+    monkeypatch.setattr("workers.monitor.ingest.PAUSE_LONGEST", 0.01)
+    monkeypatch.setattr(store, "write", refusing("poison", fault))
+    entries = lives("a", "b", "poison", "c")
+    add(client, *entries)
+    work_until(redis_url, is_recorded(entries[-1]))
+    assert succeeded() == {"a", "b", "c"}
+    row = models.Quarantine.objects.get()
+    assert (row.reason, row.count) == (f"refused: {fault.__name__}", 4)
+    assert not models.Gap.objects.exists()
+    assert_counters_equal_a_recount()
+
+
+def test_a_database_that_takes_nothing_for_long_costs_nothing(
+    client: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = itertools.count(1)
+    touched: list[int] = []
+
+    def touch(_: Any) -> None:
+        if not touched and next(tries) < 4 * MOST_TRIES:
+            raise OperationalError("database or disk is full")
+        touched.append(1)
+
+    monkeypatch.setattr("workers.monitor.ingest.PAUSE_LONGEST", 0.01)
+    monkeypatch.setattr("jobs.record.Record.touch", touch)
+    monkeypatch.setattr(store, "write", refusing("any", failing=lambda: not touched))
+    entries = lives("a", "b", "c")
+    add(client, *entries)
+    work_until(redis_url, is_recorded(entries[-1]))
+    assert next(tries) > 4 * MOST_TRIES - 1
+    assert succeeded() == {"a", "b", "c"}
+    assert not models.Quarantine.objects.exists()
+    assert_counters_equal_a_recount()
+
+
+def test_of_a_stream_that_begins_anew_with_lower_ids_all_is_read_and_the_break_is_a_gap(
+    client: redis.Redis, redis_url: str
+) -> None:
+    old, new = lives("a", "b"), lives("b", "c", producer="p2")
+    old = [(f"{int(START + 9_000 + n) * 1000}-0", fields) for n, (_, fields) in enumerate(old)]
+    add(client, *old)
+    work_until(redis_url, is_recorded(old[-1]))
+    client.flushall()
+    add(client, *new)
+    work_until(redis_url, is_recorded(new[-1]))
+    assert succeeded() == {"a", "b", "c"}
+    assert models.Gap.objects.get(reason="replaced").lost is None
+    assert client.xlen(STREAM) == 2
+    assert_counters_equal_a_recount()
+
+
+def test_a_stream_replaced_while_the_monitor_works_is_noticed(
+    client: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.monitor.ingest.TEND_SECONDS", 0.0)
+    old = [(f"{int(START + 9_000) * 1000}-0", lives("a")[0][1])]
+    new = lives("b", producer="p2")
+    add(client, *old)
+
+    def replaced() -> bool:
+        if not is_recorded(old[-1])():
+            return is_recorded(new[-1])()
+        client.delete(STREAM)
+        with suppress(redis.ResponseError):
+            add(client, *new)
+        return False
+
+    work_until(redis_url, replaced)
+    assert succeeded() == {"a", "b"}
+    assert models.Gap.objects.filter(reason="replaced").count() == 1
+
+
+def test_what_the_cap_cuts_off_while_the_monitor_works_is_a_gap(
+    client: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.monitor.ingest.TEND_SECONDS", 0.0)
+    entries = lives(*"abcdef")
+    add(client, *entries[:2])
+    work_until(redis_url, is_recorded(entries[1]))
+    with client.pipeline() as pipe:
+        for stream_id, fields in entries[2:]:
+            pipe.xadd(STREAM, fields, id=stream_id)  # type: ignore[arg-type]
+        pipe.xtrim(STREAM, maxlen=1, approximate=False)
+        pipe.execute()
+    work_until(redis_url, is_recorded(entries[-1]))
+    assert succeeded() == {"a", "b", "f"}
+    assert set(models.Gap.objects.values_list("reason", "lost")) == {("cap", None), ("sequence", 12)}
+    assert_counters_equal_a_recount()
+
+
+@pytest.mark.slow
+def test_an_entry_that_kills_its_reader_is_set_aside_after_five_tries(
+    client: redis.Redis, installation: Installation
+) -> None:
+    entries = lives("a", "b", "poison", "c", "d")
+    add(client, *entries)
+    deaths = 0
+    while True:
+        monitor = installation.start("fragile", python("-m", "tests.fragile_monitor"))
+        eventually(lambda: monitor.exit_code is not None or is_recorded(entries[-1])(), 60, monitor.text)  # noqa: B023
+        if monitor.exit_code is None:
+            break
+        deaths += 1
+        assert deaths <= MOST_TRIES, monitor.text()
+    assert succeeded() == {"a", "b", "c", "d"}
+    assert models.Quarantine.objects.get().reason == "killed its reader"
+    assert models.Gap.objects.get().lost == 4
+    assert_counters_equal_a_recount()
+
+
+@pytest.mark.slow
+def test_a_monitor_that_is_killed_while_nothing_comes_sets_nothing_aside(
+    client: redis.Redis, installation: Installation
+) -> None:
+    first, second = lives("a", "b")
+    add(client, first)
+    for _ in range(MOST_TRIES + 2):
+        monitor = installation.monitor()
+        monitor.says("this monitor leads")
+        eventually(is_recorded(first), 30)
+        monitor.kill()
+        client.delete(*(client.keys("nightdesk:lease:*")))
+    add(client, second)
+    installation.monitor()
+    eventually(is_recorded(second), 30, str_of_the_record)
+    assert succeeded() == {"a", "b"}
+    assert not models.Quarantine.objects.exists()
+
+
+def test_a_stream_that_was_emptied_and_filled_anew_is_a_gap_too(client: redis.Redis, redis_url: str) -> None:
+    first, _, third = lives("a", "b", "c")
+    add(client, first)
+    work_until(redis_url, is_recorded(first))
+    client.flushall()
+    add(client, third)
+    work_until(redis_url, is_recorded(third))
+    assert succeeded() == {"a", "c"}
+    assert set(models.Gap.objects.values_list("reason", "lost")) == {("replaced", None), ("sequence", 4)}
+
+
+def test_a_stream_read_to_its_end_and_trimmed_behind_it_has_no_gap(
+    client: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.monitor.ingest.TEND_SECONDS", 0.0)
+    entries = lives(*(f"job-{n}" for n in range(400)))
+    add(client, *entries[:-1])
+    work_until(redis_url, lambda: is_recorded(entries[-2])() and client.xlen(STREAM) < 200)
+    add(client, entries[-1])
+    work_until(redis_url, is_recorded(entries[-1]))
+    assert not models.Gap.objects.exists()

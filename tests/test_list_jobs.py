@@ -101,13 +101,13 @@ def test_other_clusters_are_listed_apart(ops: User) -> None:
     assert ids(search.find(Query(cluster_id=other.pk), ops)) == ["job-1"]
 
 
-def test_counting_stops_at_a_thousand(ops: User) -> None:
-    make(1000)
+def test_counting_stops_at_ten_thousand(ops: User) -> None:
+    make(10_000)
     page = search.find(Query(), ops)
-    assert (page.count, page.more) == (1000, False)
+    assert (page.count, page.more) == (10_000, False)
     make(1)
     page = search.find(Query(), ops)
-    assert (page.count, page.more) == (1000, True)
+    assert (page.count, page.more) == (10_000, True)
 
 
 def test_a_rare_match_is_looked_for_in_a_window_at_a_time(ops: User, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,9 +173,9 @@ def test_pages_keep_the_filters(client: Client, ops: User) -> None:
 
 
 def test_a_capped_count_says_so(client: Client, ops: User) -> None:
-    make(1001)
+    make(10_001)
     client.force_login(ops)
-    assert client.get("/jobs/").context["page"].count == "1,000+ jobs"
+    assert client.get("/jobs/").context["page"].count == "10,000+ jobs"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -15,15 +16,18 @@ from urllib.request import HTTPCookieProcessor, build_opener, urlopen
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.contrib.auth.models import User
+from django.db import connection
 from django.utils import timezone
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from jobs.models import Heartbeat
 from tests.harness import Installation, Process
+from tests.harness.installation import answers
 from workers.monitor.publish import Publisher
 
 PASSWORD = "a long night at the desk"
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'nightdesk'"
 
 
 @pytest.fixture
@@ -118,19 +122,33 @@ def test_a_server_that_stops_says_so_and_leaves_no_error(site: tuple[Process, st
 
 def test_requests_leave_no_database_connection_behind(site: tuple[Process, str]) -> None:
     web, address = site
-    folder = Path(f"/proc/{web.pid}/fd")
-    if not folder.exists():
-        pytest.skip("only Linux shows what a process has open")
-    before = open_databases(folder)
+    before = open_databases(web.pid)
     for _ in range(60):
         with suppress(HTTPError):
             urlopen(f"{address}/readyz", timeout=10).close()
-    assert open_databases(folder) <= before + 3
+    assert open_databases(web.pid) <= before + 3
 
 
-def open_databases(folder: Path) -> int:
-    """How many files of a SQLite database the process has open."""
-    count = 0
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite's connections cost nothing")
+def test_many_requests_at_once_share_few_connections(installation: Installation) -> None:
+    database = f"{installation.env['DATABASE_URL']}&application_name=few"
+    _, address = installation.web(DATABASE_URL=database, WEB_CONNECTIONS="2")
+    with ThreadPoolExecutor(12) as pool:
+        assert all(pool.map(lambda _: answers(f"{address}/readyz", 503), range(60)))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'few'")
+        assert 1 <= cursor.fetchone()[0] <= 2
+
+
+def open_databases(pid: int) -> int:
+    """How many sessions PostgreSQL has, or files of SQLite the process has open."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(SESSIONS)
+            return int(cursor.fetchone()[0])
+    folder, count = Path(f"/proc/{pid}/fd"), 0
+    if not folder.exists():
+        pytest.skip("only Linux shows what a process has open")
     for entry in folder.iterdir():
         with suppress(OSError):
             count += "sqlite3" in str(entry.readlink())

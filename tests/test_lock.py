@@ -9,7 +9,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = ["requirements", "requirements-redis", "requirements-dev"]
+LOCKS = ["requirements", "requirements-redis", "requirements-dev", "requirements-bench"]
 
 
 def locked(name: str) -> dict[str, Requirement]:
@@ -46,6 +46,13 @@ def test_the_lock_answers_what_is_asked(name: str) -> None:
         assert pin is not None, f"{wish} is not in {name}.txt: run `make lock`"
         version = str(pin.specifier).removeprefix("==")
         assert wish.specifier.contains(version), f"{wish} is locked as {version}: run `make lock`"
+
+
+def test_the_incumbent_is_measured_on_our_celery_and_is_no_part_of_the_product() -> None:
+    product, bench = locked("requirements"), locked("requirements-bench")
+    for name in ("celery", "kombu", "redis"):
+        assert str(bench[name].specifier) == str(product[name].specifier), name
+    assert "flower" not in product.keys() | locked("requirements-dev").keys()
 
 
 def test_tests_run_on_the_versions_of_the_product() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ START = 1_790_000_000.0
 
 
 def event(kind: str, at: float = 0.0, retries: int | None = 0, delivery: int = 1, **facts: Any) -> JobEvent:
-    return JobEvent(kind, "id", START + at, retries, 0 if kind == "sent" else delivery, "w1@host", facts)
+    return JobEvent(kind, "id", START + at, "w1@host", retries, 0 if kind == "sent" else delivery, **facts)
 
 
 @st.composite
@@ -103,7 +103,7 @@ def _content(tally: Tally) -> tuple[dict[str, int], Any]:
 
 def test_advance_leaves_the_given_job_as_it_is() -> None:
     job = advance(None, event("received"))
-    untouched = replace(job, attempts={key: replace(attempt) for key, attempt in job.attempts.items()})
+    untouched = deepcopy(job)
     advance(job, event("succeeded", 3))
     assert job == untouched
 
@@ -125,6 +125,28 @@ def test_a_retry_waits_between_its_attempts() -> None:
     done = fold(waiting, "id", [event("received", 4, 1, 2), event("succeeded", 5, 1, 2)])
     assert (done.state, len(done.attempts)) == ("succeeded", 2)
     assert done.attempts[(0, 1)].exception == "E"
+
+
+def test_events_that_tell_no_number_belong_to_the_attempt_that_is_open() -> None:
+    """Celery's own of a start and an end don't say which attempt; a retry is published before it is told."""
+    untold: dict[str, Any] = {"retries": None, "delivery": 0}
+    told = [
+        event("sent"),
+        event("received", 1, delivery=0),
+        event("started", 2, **untold),
+        event("sent", 3, retries=1),
+        event("retried", 4, exception="E", **untold),
+    ]
+    waiting = fold(None, "id", told)
+    assert (waiting.state, {key: a.state for key, a in waiting.attempts.items()}) == (
+        "retrying",
+        {(0, 0): "retrying"},
+    )
+    again = [event("received", 5, 1, 0), event("started", 6, **untold), event("succeeded", 7, **untold)]
+    done = fold(waiting, "id", again)
+    assert {key: a.state for key, a in done.attempts.items()} == {(0, 0): "retrying", (1, 0): "succeeded"}
+    unknown = fold(waiting, "id", [event("failed", 5, exception="NotRegistered", **untold)])
+    assert (unknown.state, len(unknown.attempts)) == ("failed", 2)
 
 
 def test_a_second_delivery_decides_and_the_first_keeps_its_own_end() -> None:
@@ -203,15 +225,15 @@ def test_a_retry_is_not_its_own_parent() -> None:
     chained = parse({**RECEIVED, "parent_id": "b"}, 0.0)
     assert isinstance(retried, JobEvent)
     assert isinstance(chained, JobEvent)
-    assert "parent_id" not in retried.facts
-    assert chained.facts["parent_id"] == "b"
+    assert retried.parent_id is None
+    assert chained.parent_id == "b"
 
 
 def test_text_is_made_fit_for_a_database() -> None:
     parsed = parse({**RECEIVED, "name": "a\x00b\ud800" + "x" * 300}, 0.0)
     assert isinstance(parsed, JobEvent)
-    assert parsed.facts["task"].startswith("a\ufffdb?x")
-    assert len(parsed.facts["task"]) == 255
+    assert str(parsed.task).startswith("a\ufffdb?x")
+    assert len(str(parsed.task)) == 255
 
 
 def test_times_are_brought_to_the_clock_of_the_stream() -> None:

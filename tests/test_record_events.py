@@ -28,7 +28,7 @@ def recount(tier: int) -> dict[Key, tuple[dict[str, int], str]]:
     deltas = Deltas()
     for job in loading.jobs_by_task_id(CLUSTER, ids).values():
         deltas.move(None, counted(job))
-    tallies = deltas if tier == models.Bucket.MINUTE else deltas.by_hour()
+    tallies = deltas.wider(tier // models.Bucket.MINUTE)
     return {key: (tally.counts, tally.sketches.dumps()) for key, tally in tallies.items()}
 
 
@@ -45,7 +45,7 @@ def buckets(tier: int) -> dict[Key, tuple[dict[str, int], str]]:
 
 
 def assert_counters_equal_a_recount() -> None:
-    for tier in (models.Bucket.MINUTE, models.Bucket.HOUR):
+    for tier in (models.Bucket.MINUTE, models.Bucket.HOUR, models.Bucket.DAY):
         assert _sorted_bins(buckets(tier)) == _sorted_bins(recount(tier))
 
 
@@ -140,8 +140,27 @@ def test_a_monitor_that_starts_anew_goes_on_where_the_last_one_committed() -> No
 
 
 @pytest.mark.django_db
+def test_a_commit_reads_the_buckets_of_its_own_tasks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = [[{**event, "name": f"task-{n}"} for event in life_of(f"job-{n}")] for n in range(30)]
+    Record(SOURCE).commit([entry_of([event for life in tasks for event in life])])
+    read: list[str] = []
+    loads = Sketches.loads
+
+    def counting(text: str) -> Sketches:
+        read.append(text)
+        return loads(text)
+
+    monkeypatch.setattr(Sketches, "loads", counting)
+    again = [{**event, "uuid": "again"} for event in tasks[7]]
+    Record(SOURCE).commit([entry_of(again, "p2")])
+    assert len(read) == 3
+    monkeypatch.undo()
+    assert_counters_equal_a_recount()
+
+
+@pytest.mark.django_db
 def test_a_late_publish_of_a_forgotten_job_changes_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.record.JOBS_HELD", 0)
+    monkeypatch.setattr("jobs.held.JOBS_HELD", 0)
     record = Record(SOURCE)
     sent, *rest = life_of("a")
     record.commit([entry_of(rest, "worker")])

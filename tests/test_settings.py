@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,51 @@ def test_a_refusal_never_tells_a_password() -> None:
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("address", "parts"),
+    [
+        ("postgresql://u:pw@host:5433/name", ("u", "pw", "host", "5433", "name")),
+        ("postgres://host/name", ("", "", "host", "", "name")),
+        ("postgresql://u:p%40%2Fw@host/name", ("u", "p@/w", "host", "", "name")),
+        ("postgresql://u@/name?host=/run/postgresql", ("u", "", "/run/postgresql", "", "name")),
+        ("postgresql://u@%2Frun%2FPostgres/name", ("u", "", "/run/Postgres", "", "name")),
+        ("postgresql://a:5432,b:5433/name", ("", "", "a,b", "5432,5433", "name")),
+    ],
+)
+def test_an_address_of_postgresql_is_taken_apart(address: str, parts: tuple[str, ...]) -> None:
+    database = environment.database_settings(address)
+    assert tuple(database[name] for name in ("USER", "PASSWORD", "HOST", "PORT", "NAME")) == parts
+
+
+def test_what_else_the_address_says_goes_to_the_driver() -> None:
+    options = environment.database_settings("postgresql://h/n?sslmode=verify-full&connect_timeout=9")[
+        "OPTIONS"
+    ]
+    assert (options["sslmode"], options["connect_timeout"]) == ("verify-full", "9")
+    assert options["tcp_user_timeout"] == "20000"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "mysql://u:hunter2@host/name",
+        "sqlite://",
+        "postgresql://u:hunter2@host/",
+        "postgresql://u:hunter2@host",
+        "postgresql://u:hunter2@host/name?sslmod=require",
+        "postgresql://u:hunter2@host:5432:1/name",
+        "postgresql://u:hunt/hunter2@host/name",
+        "postgresql://host/name?password=hunter2&nosuch=1",
+        "postgresql://u:%zzhunter2@host/name",
+    ],
+)
+def test_a_wrong_database_address_is_refused_without_its_password(address: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="DATABASE_URL") as caught:
+        environment.database_settings(address)
+    assert "hunter2" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_celery_reads_the_same_redis_as_everybody() -> None:
     assert environment.broker_address("redis://host:6379/2") == "redis://host:6379/2"
     assert environment.broker_address("unix:///r.sock?db=2") == "redis+socket:///r.sock?virtual_host=2"
@@ -110,3 +156,27 @@ def test_a_damaged_secret_is_refused(tmp_path: Path) -> None:
 def test_a_wrong_prefix_is_refused(prefix: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="PATH_PREFIX"):
         environment.path_prefix(prefix)
+
+
+def test_days_to_keep_are_taken_as_they_are() -> None:
+    kept = environment.retention(succeeded=0.5, minutes=3)
+    assert (kept.succeeded, kept.minutes, kept.ended) == (
+        timedelta(hours=12),
+        timedelta(days=3),
+        timedelta(days=30),
+    )
+
+
+@pytest.mark.parametrize(
+    ("days", "words"),
+    [
+        ({"succeeded": 0.0}, "KEEP_SUCCEEDED is 0.0; it should be from 0.01"),
+        ({"open": -1.0}, "KEEP_OPEN is -1.0"),
+        ({"minutes": 1.0}, "KEEP_MINUTES is 1.0; it should be from 2"),
+        ({"days": float("nan")}, "KEEP_DAYS is nan"),
+        ({"ended": float("inf")}, "KEEP_ENDED is inf"),
+    ],
+)
+def test_days_that_nobody_can_mean_are_refused(days: dict[str, float], words: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=re.escape(words)):
+        environment.retention(**days)

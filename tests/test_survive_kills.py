@@ -10,13 +10,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import redis
 from playwright.sync_api import Page
 
 from dashboard.environment import embedded_socket
 from tests.browser.chromium import open_browser
-from tests.harness import Process, eventually
+from tests.harness import PostgresServer, Process, eventually
 from tests.harness.processes import clean_environment, python
 from tests.harness.up import Up, process_table
 
@@ -40,20 +41,28 @@ SETTINGS = {
 class Shop:
     """A running installation with its demo, and its database as a reader sees it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.up = Up(folder, **SETTINGS)
+    def __init__(self, folder: Path, database_url: str) -> None:
+        settings = {**SETTINGS, "DATABASE_URL": database_url}
+        self.up = Up(folder, **settings)
         self.up.is_ready()
         data = folder / "data"
-        self._database = data / "nightdesk.sqlite3"
+        self._database_url = database_url
         self._socket = embedded_socket(data)
         env = clean_environment(
-            folder, DATA_DIR=str(data), DJANGO_SETTINGS_MODULE="dashboard.settings", **SETTINGS
+            folder, DATA_DIR=str(data), DJANGO_SETTINGS_MODULE="dashboard.settings", **settings
         )
         self.publisher = Process(python("-m", "tests.publish_steadily"), env, folder / "published")
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=20)) as connection:
-            return connection.execute(sql).fetchall()
+        with closing(self._reader()) as connection:
+            rows: list[tuple[Any, ...]] = connection.execute(sql).fetchall()
+        return rows
+
+    def _reader(self) -> Any:
+        scheme, _, path = self._database_url.partition(":///")
+        if scheme == "sqlite":
+            return sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=20)
+        return psycopg.connect(self._database_url)
 
     def states(self) -> dict[str, str]:
         return dict(self.ask("SELECT task_id, state FROM nightdesk_jobs_job"))
@@ -89,8 +98,9 @@ class Shop:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shop]:
-    running = Shop(tmp_path)
+def shop(tmp_path: Path, postgres_server: PostgresServer | None) -> Iterator[Shop]:
+    database = postgres_server.create("shop") if postgres_server else f"sqlite:///{tmp_path}/shop.sqlite3"
+    running = Shop(tmp_path, database)
     yield running
     running.end()
 

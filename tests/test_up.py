@@ -150,7 +150,7 @@ def test_a_folder_that_can_not_be_written_is_one_line(tmp_path: Path) -> None:
         ({"REDIS_URL": "http://example.com"}, "REDIS_URL is 'http://example.com'"),
         ({"QUEUES": "high"}, "QUEUES part 'high' is not name:target seconds:slots"),
         ({"PORT": "many"}, '"PORT" invalid'),
-        ({"DATABASE_URL": "postgresql://u:secret@host/db"}, "DATABASE_URL names PostgreSQL"),
+        ({"DATABASE_URL": "postgresql://u:secret@host/"}, "DATABASE_URL is 'postgresql://***@host/'"),
     ],
 )
 def test_a_wrong_value_is_one_line(tmp_path: Path, settings: dict[str, str], words: str) -> None:
@@ -165,6 +165,14 @@ def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
     process_lines = refused_after_start(tmp_path, DATABASE_URL=f"sqlite:///{broken}")
     assert f"the database {broken} can't be used" in process_lines[-1]
     assert not any("Traceback" in line for line in process_lines)
+
+
+@pytest.mark.parametrize("where", ["u:secret@127.0.0.1:1/db", "u:secret@/db?host=/nowhere"])
+def test_a_database_that_is_not_there_is_one_line(tmp_path: Path, where: str) -> None:
+    lines = refused_after_start(tmp_path, DATABASE_URL=f"postgresql://{where}")
+    assert "the database db can't be used: " in lines[-1]
+    assert "secret" not in lines[-1]
+    assert not any("Traceback" in line for line in lines)
 
 
 def refused_after_start(tmp_path: Path, **settings: str) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 Row = Sequence[Any]
@@ -27,34 +28,77 @@ BUCKET_COLUMNS = (
 )  # fmt: skip
 WORKER_COLUMNS = (
     "cluster_id", "name", "pid", "queues", "slots", "busy", "processed", "load", "version", "release", "freq",
-    "online_at", "seen_at", "offline_at",
+    "online_at", "seen_at", "offline_at", "setup", "events", "received", "unstamped", "faults", "dropped",
 )  # fmt: skip
-PAYLOAD_COLUMNS = ("args", "kwargs", "body", "withheld", "result", "progress")
+PAYLOAD_COLUMNS = ("args", "kwargs", "body", "withheld", "retries", "result", "progress", "progress_at")
+# A column that keeps the greatest value told -> what came with that value.
+PAYLOAD_LATEST = {"retries": ("args", "kwargs", "body", "withheld"), "progress_at": ("progress",)}
+
+
+TIMES = frozenset({
+    "published_at", "eta", "expires_at", "received_at", "started_at", "ended_at", "seen_at",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose rows are written whole; a column in `kept` stays as it is where a row says None."""
+    """A table whose rows are written whole, but for two kinds of columns.
+
+    One in `kept` stays as it is where a row says None. One in `latest` changes
+    only to a greater value, and takes the columns named with it along.
+    """
 
     name: str
     key: tuple[str, ...]
     columns: tuple[str, ...]
     kept: tuple[str, ...] = ()
+    latest: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def changes(self) -> str:
+        """The SET clause of an upsert, the same in both databases."""
+        leaders = {name: leader for leader, led in self.latest.items() for name in (leader, *led)}
+        return ", ".join(f"{name} = {self._change(name, leaders.get(name))}" for name in self.columns)
+
+    def _change(self, column: str, leader: str | None) -> str:
+        told, stored = f"excluded.{column}", f"{self.name}.{column}"
+        if leader is not None:
+            return f"CASE WHEN {self._leads(leader)} THEN {told} ELSE {stored} END"
+        return f"COALESCE({told}, {stored})" if column in self.kept else told
+
+    def _leads(self, leader: str) -> str:
+        told, stored = f"excluded.{leader}", f"{self.name}.{leader}"
+        return f"{told} IS NOT NULL AND ({stored} IS NULL OR {told} > {stored})"
 
 
 TABLES = {
     "job": Table("nightdesk_jobs_job", ("id",), (*JOB_KEY[1:], *JOB_COLUMNS)),
     "attempt": Table("nightdesk_jobs_attempt", ATTEMPT_KEY, ATTEMPT_COLUMNS, kept=("traceback",)),
     "standing": Table("nightdesk_jobs_standing", ("job_id",), ("cluster_id", "state", "queue", "task")),
-    "payload": Table("nightdesk_jobs_payload", ("job_id",), PAYLOAD_COLUMNS, kept=PAYLOAD_COLUMNS),
+    "payload": Table("nightdesk_jobs_payload", ("job_id",), PAYLOAD_COLUMNS, ("result",), PAYLOAD_LATEST),
     "bucket": Table("nightdesk_jobs_bucket", BUCKET_KEY, BUCKET_COLUMNS),
     "producer": Table("nightdesk_jobs_producer", ("id",), ("cluster_id", "last_seq", "lost", "seen_at")),
     "worker": Table("nightdesk_jobs_worker", ("producer",), WORKER_COLUMNS),
 }
 
 
+@lru_cache(maxsize=20_000)  # the times of an attempt are those of its job
 def moment(seconds: float | None) -> str | None:
-    """A time as text that both databases take for UTC (Django's connections to PostgreSQL speak UTC)."""
+    """A time as text that both databases take for UTC (Django's connections to PostgreSQL speak UTC).
+
+    `seconds` since the epoch, in whole microseconds.
+    """
     if seconds is None:
         return None
+    whole = int(seconds)
+    microseconds = int((seconds - whole) * 1_000_000 + 0.5)
+    return f"{_second(whole)}.{microseconds:06d}" if 0 < microseconds < 1_000_000 else _exact(seconds)
+
+
+@lru_cache(maxsize=10_000)
+def _second(whole: int) -> str:
+    return _exact(whole)
+
+
+def _exact(seconds: float) -> str:
     return str(datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None))

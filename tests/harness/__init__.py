@@ -1,8 +1,9 @@
-"""Real processes for tests: Redis, workers, Beat, monitor and web, each ended by its pid."""
+"""Real processes for tests: Redis, PostgreSQL, workers, Beat, monitor and web, each ended by its pid."""
 
 from tests.harness.installation import Installation
+from tests.harness.postgres_server import PostgresServer
 from tests.harness.processes import Process, free_port
 from tests.harness.redis_server import RedisServer
 from tests.harness.waiting import eventually
 
-__all__ = ["Installation", "Process", "RedisServer", "eventually", "free_port"]
+__all__ = ["Installation", "PostgresServer", "Process", "RedisServer", "eventually", "free_port"]

@@ -10,20 +10,20 @@ from tests.harness.waiting import eventually
 
 
 class Installation:
-    """The product's processes over one data folder, one database file and one Redis.
+    """The product's processes over one data folder, one database and one Redis.
 
     Each starter takes settings as keyword arguments, for example
     `installation.worker("high", VISIBILITY_TIMEOUT="10")`, and returns a
     Process; `stop` ends all that were started.
     """
 
-    def __init__(self, folder: Path, database: Path, redis: RedisServer, **settings: str) -> None:
+    def __init__(self, folder: Path, database_url: str, redis: RedisServer, **settings: str) -> None:
         self.folder = folder
         self.redis = redis
         self.env = clean_environment(
             folder,
             DATA_DIR=str(folder),
-            DATABASE_URL=f"sqlite:///{database}",
+            DATABASE_URL=database_url,
             REDIS_URL=redis.url,
             SECRET_KEY="a secret for tests alone, long enough to please",
             DEMO="1",

@@ -18,7 +18,13 @@ class Process:
     """One child in a session of its own; what it says goes to a file."""
 
     def __init__(
-        self, argv: Sequence[str], env: Mapping[str, str], log: Path, stdin: int = subprocess.DEVNULL
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        log: Path,
+        stdin: int = subprocess.DEVNULL,
+        *,
+        user: str | None = None,
     ) -> None:
         self.log = log
         self._name = " ".join(argv[1:5])
@@ -31,6 +37,7 @@ class Process:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                user=user,
             )
 
     @property

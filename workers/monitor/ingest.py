@@ -1,39 +1,40 @@
-"""The loop that brings the stream into the record: drain, commit, tell the pages.
+"""The loop that brings the stream into the record: drain, prepare, write, tell the pages.
 
-It keeps nothing that the database doesn't have: after any fault it starts
-again from the committed position.
+While one batch is written, the next one is read and prepared. The loop keeps
+nothing that it couldn't read again: after any fault it starts anew from the
+committed position.
 """
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable
 
 import redis
 import structlog
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, OperationalError, close_old_connections
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from jobs import models
-from jobs.batch import StreamEntry
-from jobs.record import Committed, Fenced, Record
+from jobs.batch import REFUSALS, StreamEntry
+from jobs.record import Committed, Fenced, Prepared, Record
 from nightdesk.entry import stream_time
+from workers.monitor.caution import Caution
+from workers.monitor.events import BATCH_ENTRIES, BLOCK_MS, EventStream, order
 from workers.monitor.lease import Lease
+from workers.monitor.writing import BatchWriter
 
 logger = structlog.get_logger(__name__)
 
 STREAM = "nightdesk:events"
-GATHER_SECONDS = 0.1
-FIRST_ENTRIES, BATCH_ENTRIES = 50, 500
-BATCH_BYTES = 4_000_000
-BLOCK_MS = 1000
 LEASE_SECONDS = 2.0
-TRIM_SECONDS = 5.0
+TEND_SECONDS = 5.0
 PAUSE_FIRST, PAUSE_LONGEST = 0.25, 5.0
+# A batch makes a hundred thousand objects, none of them in a cycle: with Python's own thresholds a
+# quarter of the time goes into looking for some.
+GC_THRESHOLDS = (50_000, 50, 100)
 
 
 def reading_client(url: str) -> redis.Redis:
@@ -49,14 +50,18 @@ class Ingest:
     def __init__(self, url: str, committed: Callable[[Committed], None], stream: str = STREAM) -> None:
         self._client = reading_client(url)
         self._committed = committed
+        self._writer = BatchWriter(self._note_commit)
         self._stream = stream
+        self._events = EventStream(self._client, stream)
+        self._caution = Caution(self._client, stream)
         self._lease = Lease(self._client, f"monitor:{stream}")
         self._lease_until = 0.0
-        self._trim_at = 0.0
+        self._tend_at = 0.0
         self._record: Record | None = None
         self._recorded_to: str | None = None
+        self._careful_to: str | None = None
         self._held: bool | None = None
-        self._count = FIRST_ENTRIES
+        self._failed_with: str | None = None
 
     @property
     def leading(self) -> bool:
@@ -71,16 +76,14 @@ class Ingest:
         if self._recorded_to is None:
             return None
         try:
-            unread: Any = self._client.xread({self._stream: self._recorded_to}, count=1)
+            unread = self._events.next_id(self._recorded_to)
         except redis.RedisError:
             return None
-        if not unread:
-            return 0.0
-        [(_, [(first_id, _)])] = unread
-        return max(0.0, time.time() - stream_time(first_id.decode()))
+        return max(0.0, time.time() - stream_time(unread)) if unread else 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop. No fault ends it: it is logged once, and tried again with backoff."""
+        gc.set_threshold(*GC_THRESHOLDS)
         pause = PAUSE_FIRST
         while not stop.is_set():
             try:
@@ -97,11 +100,34 @@ class Ingest:
             stop.wait(LEASE_SECONDS / 2)
             return
         record = self._record or self._open_record()
-        entries = self._read(record.last_id)
-        if entries:
+        try:
+            self._advance(record)
+        except Fenced:
+            logger.warning("another monitor has moved the position; reading again from there")
+            self._record = None
+        self._tend(record)
+
+    def _advance(self, record: Record) -> None:
+        """One batch further."""
+        place = record.last_id
+        if self._caution.watches and self._is_ahead(place):
+            self._caution.begin(place)
+        if self._caution.hopeless(place):
+            self._set_aside(record)
+            return
+        if self._caution.refused:
+            record.touch()
+            self._caution.condemn(place)
+        most = 1 if self._caution.alone else BATCH_ENTRIES
+        entries = self._events.read(place, most, wait=not self._writer.busy)
+        try:
             self._commit(record, entries)
-        self._recorded_to = record.last_id
-        self._trim(record.last_id)
+        except OperationalError:
+            raise
+        except (DatabaseError, *REFUSALS) as fault:
+            logger.warning("a batch was refused (%s); reading again from before it, with care", fault)
+            self._careful_to = entries[-1][0] if entries else record.last_id
+            self._record = None
 
     def _lead(self) -> bool:
         now = time.monotonic()
@@ -116,84 +142,103 @@ class Ingest:
         return self.leading
 
     def _open_record(self) -> Record:
+        self._drop_what_is_written()
         close_old_connections()
-        record = Record(self._stream)
-        self._note_trimmed_span(record)
-        self._record = record
+        self._record = record = Record(self._stream)
+        if self._failed_with is not None:
+            self._caution.failed(record.last_id, self._failed_with)
+            self._failed_with = None
+        self._look(record)
         return record
 
-    def _read(self, last_id: str) -> list[StreamEntry]:
-        """What has arrived, after waiting a moment for company."""
-        asked = self._count
-        first = self._xread(last_id, block=BLOCK_MS)
-        if not first:
-            return []
-        time.sleep(GATHER_SECONDS)
-        if len(first) == asked:
-            return first
-        return first + self._xread(first[-1][0], block=None)
-
-    def _xread(self, after: str, block: int | None) -> list[StreamEntry]:
-        reply: Any = self._client.xread({self._stream: after}, count=self._count, block=block)
-        read = [(stream_id.decode(), fields) for _, entries in reply for stream_id, fields in entries]
-        self._count = next_count(self._count, [sum(map(len, fields.values())) for _, fields in read])
-        return read
-
     def _commit(self, record: Record, entries: list[StreamEntry]) -> None:
-        try:
-            self._committed(record.commit(entries))
-        except Fenced:
-            logger.warning("another monitor has moved the position; reading again from there")
-            self._record = None
+        if not entries:
+            self._writer.wait()
+            self._recorded_to = record.last_id
+        elif self._caution.alone or self._is_careful(record.last_id):
+            self._commit_at_once(record, entries)
+        else:
+            self._writer.submit(record, record.prepare(entries))
 
-    def _trim(self, committed_id: str) -> None:
-        """Give back the memory of what is committed, now and then."""
-        if time.monotonic() >= self._trim_at:
-            self._client.xtrim(self._stream, minid=committed_id, approximate=True)
-            self._trim_at = time.monotonic() + TRIM_SECONDS
+    def _is_careful(self, last_id: str) -> bool:
+        """Whether something ahead was refused: `Record.commit` sets it aside."""
+        return self._careful_to is not None and order(last_id) < order(self._careful_to)
 
-    def _note_trimmed_span(self, record: Record) -> None:
-        """Where the stream's hard cap has cut entries that nobody had read, say so."""
-        deleted = self._deleted_up_to()
-        if deleted is not None and _order(deleted) > _order(record.last_id) and record.last_id != "0-0":
-            models.Gap.objects.get_or_create(
-                source=self._stream,
-                reason="cap",
-                began_at=datetime.fromtimestamp(stream_time(record.last_id), UTC),
-                ended_at=datetime.fromtimestamp(stream_time(deleted), UTC),
-            )
+    def _commit_at_once(self, record: Record, entries: list[StreamEntry]) -> None:
+        self._writer.wait()
+        self._note(record.last_id, record.commit(entries))
 
-    def _deleted_up_to(self) -> str | None:
-        """The highest id that was ever cut off; None where this Redis (before 7.0) can't tell."""
-        if not self._client.exists(self._stream):
-            return None
-        told: Any = self._client.xinfo_stream(self._stream)
-        deleted = told.get("max-deleted-entry-id")
-        return deleted.decode() if isinstance(deleted, bytes) else deleted
+    def _set_aside(self, record: Record) -> None:
+        """The next entry has killed its readers, or is refused by a database that takes others."""
+        place, fault = record.last_id, self._caution.fault
+        next_id = self._events.next_id(place)
+        if next_id is None:
+            self._caution.passed()
+        elif fault is None:
+            self._note(next_id, record.set_aside(next_id, "killed its reader"))
+        else:
+            aside = self._events.read(place, 1)
+            committed = record.write(record.prepare(aside, refused=f"refused: {fault}"))
+            self._note(record.last_id, committed)
+        logger.error("entry %s is set aside: %s", next_id, fault or "it has killed its readers")
+
+    def _note_commit(self, prepared: Prepared, committed: Committed) -> None:
+        self._note(prepared.last_id, committed)
+
+    def _note(self, last_id: str, committed: Committed) -> None:
+        self._recorded_to = last_id
+        self._caution.passed()
+        self._committed(committed)
+
+    def _is_ahead(self, place: str) -> bool:
+        """Whether the stream goes on after `place`."""
+        look = self._events.look(place)
+        return look is not None and order(look.last_id) > order(place)
+
+    def _tend(self, record: Record) -> None:
+        """Now and then: see what was cut off, and give back the memory of what is committed."""
+        if self._recorded_to is not None and time.monotonic() >= self._tend_at:
+            self._look(record)
+            self._events.trim(self._recorded_to)
+            self._tend_at = time.monotonic() + TEND_SECONDS
+
+    def _look(self, record: Record) -> None:
+        """Say where the stream has lost what nobody had read; start anew where it is another one."""
+        place = record.last_id
+        look = None if place == "0-0" else self._events.look(place)
+        if look is None or look.holds:
+            return
+        if order(look.last_id) < order(place):
+            self._writer.wait()
+            logger.warning("the stream is another one than was read; it is read from its beginning")
+            record.rewind()
+            self._recorded_to = record.last_id
+        else:
+            reason = "replaced" if look.uncut else "cap"
+            record.note_gap(reason, stream_time(place), stream_time(look.first_id))
 
     def _start_over(self, fault: Exception, pause: float) -> None:
         self._record = None
+        if not isinstance(fault, redis.RedisError | OSError):
+            self._failed_with = type(fault).__name__
+        self._drop_what_is_written()
         self._lease_until = 0.0
         expected = isinstance(fault, redis.RedisError | DatabaseError | OSError)
         logger.warning("ingest stopped; again in %.2f s: %s", pause, fault, exc_info=not expected)
         close_old_connections()
 
+    def _drop_what_is_written(self) -> None:
+        """The batch in hand commits or doesn't; the position will tell."""
+        try:
+            self._writer.wait()
+        except (Fenced, DatabaseError, *REFUSALS) as fault:
+            logger.info("the batch in hand was not written: %s", fault)
+
     def _leave(self) -> None:
+        self._drop_what_is_written()
+        self._writer.close()
         if self.leading:
             try:
                 self._lease.release()
             except redis.RedisError as fault:
                 logger.info("the lease runs out by itself: %s", fault)
-
-
-def next_count(asked: int, sizes: Sequence[int]) -> int:
-    """How many entries to ask for next: about BATCH_BYTES, since a commit holds them in memory, and the
-    database's one write lock from results and pages; few after a pause, when their size isn't known."""
-    if sum(sizes) > BATCH_BYTES:
-        return max(1, asked * BATCH_BYTES // sum(sizes))
-    return min(BATCH_ENTRIES, asked * 2) if len(sizes) == asked else max(1, min(asked, FIRST_ENTRIES))
-
-
-def _order(stream_id: str) -> tuple[int, int]:
-    milliseconds, _, number = stream_id.partition("-")
-    return int(milliseconds), int(number or 0)

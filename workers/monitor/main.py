@@ -10,10 +10,14 @@ import structlog
 from django.conf import settings
 
 from jobs.record import Committed
-from workers.monitor.ingest import Ingest
+from jobs.store import checkpoints, sessions
+from workers.monitor.checkpoint import Checkpointer
+from workers.monitor.ingest import STREAM, Ingest, reading_client
+from workers.monitor.pace import Pace
 from workers.monitor.prune import Pruner
 from workers.monitor.publish import Publisher
-from workers.monitor.sample import Sampler
+from workers.monitor.sample import Reader, Sampler
+from workers.monitor.stream_look import StreamLook
 
 logger = structlog.get_logger(__name__)
 
@@ -25,14 +29,20 @@ def run() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    # A monitor that stands still must not hold up the next one.
+    sessions.limit(lock_timeout=10, idle_in_transaction_session_timeout=30)
+    checkpoints.leave_to_a_loop()
     publisher = Publisher()
     publisher.start()
-    ingest = Ingest(settings.REDIS_URL, committed=_teller(publisher))
-    sampler = Sampler(leading=lambda: ingest.leading, lag=ingest.lag, sampled=publisher.sampled)
+    pace = Pace()
+    ingest = Ingest(settings.REDIS_URL, committed=_teller(publisher, pace))
+    stream = StreamLook(reading_client(settings.REDIS_URL), STREAM, settings.STREAM_CAP)
+    reader = Reader(lambda: ingest.leading, ingest.lag, pace.per_second, stream)
+    sampler = Sampler(reader, sampled=publisher.sampled)
     pruner = Pruner(leading=lambda: ingest.leading)
     threads = [
         threading.Thread(target=loop.run, args=(stop,), name=type(loop).__name__)
-        for loop in (ingest, sampler, pruner)
+        for loop in (ingest, sampler, pruner, Checkpointer())
     ]
     for thread in threads:
         thread.start()
@@ -46,8 +56,9 @@ def run() -> None:
     publisher.stop()
 
 
-def _teller(publisher: Publisher) -> Callable[[Committed], None]:
+def _teller(publisher: Publisher, pace: Pace) -> Callable[[Committed], None]:
     def tell(committed: Committed) -> None:
+        pace.count(committed.events)
         publisher.changed(committed.jobs)
 
     return tell

@@ -61,7 +61,8 @@ def told_in_a_line() -> Iterator[None]:
         yield
     except DatabaseError as error:
         name = connection.settings_dict["NAME"]
-        raise CommandError(f"the database {name} can't be used: {error}") from None
+        fault = " ".join(str(error).split())
+        raise CommandError(f"the database {name} can't be used: {fault}") from None
     except OSError as error:
         raise CommandError(f"{error.filename or settings.DATA_DIR} can't be used: {error.strerror}") from None
 

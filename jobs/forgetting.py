@@ -1,0 +1,110 @@
+"""What is to be forgotten, found without ever walking through all that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+from django.db.models import QuerySet
+
+from jobs.models import (
+    Attempt,
+    Bucket,
+    Cluster,
+    Gap,
+    Job,
+    Payload,
+    Producer,
+    Quarantine,
+    QueueSample,
+    Standing,
+    Worker,
+    WorkerSample,
+)
+from jobs.retention import COLUMNS, Known, Retention
+from jobs.store.turns import deleted
+
+READ_AT_ONCE = 1_000
+AGAIN_AFTER = timedelta(days=1)
+# A process that published nothing for so long may still live: forgotten, its next number looks like a loss.
+PRODUCERS_FOR = timedelta(days=400)
+
+
+class Sweep:
+    """Walks through the jobs in the order in which they came, and stays where the young ones begin.
+
+    What it passed and left (failures are kept longer, open jobs may still end)
+    it looks at again once a day. Memory is enough for the place where it stays: after a
+    restart it walks once over what was left.
+    """
+
+    def __init__(self, retention: Retention) -> None:
+        self._retention = retention
+        self._after = 0
+        self._began: datetime | None = None
+
+    def over(self, now: datetime) -> Iterator[list[int]]:
+        """Numbers of jobs whose time is over, some at a time; what was given is to be forgotten at once."""
+        if self._began is None or now - self._began >= AGAIN_AFTER:
+            self._began, self._after = now, 0
+        while jobs := self._next():
+            yield [job.id for job in jobs if self._retention.is_over(job, now)]
+            old = [job.id for job in jobs if job.born <= now - self._retention.shortest]
+            if not old or old[-1] < jobs[-1].id:
+                self._after = old[-1] if old else self._after
+                return
+            self._after = old[-1]
+
+    def _next(self) -> Sequence[Known]:
+        rows = Job.objects.filter(id__gt=self._after).order_by("id").values_list(*COLUMNS)
+        return [Known(*row) for row in rows[:READ_AT_ONCE]]
+
+
+def forget_jobs(ids: Sequence[int]) -> None:
+    """Delete these jobs with all that belongs to them, in one transaction."""
+    with deleted():
+        for model in (Standing, Payload, Attempt):
+            _delete(model._base_manager.filter(job_id__in=ids))
+        _delete(Job._base_manager.filter(id__in=ids))
+
+
+def bring_into_memory(ids: Sequence[int]) -> None:
+    """Read what will be touched, so that nobody waits for the disk while SQLite's one writer deletes."""
+    if connection.vendor == "sqlite":
+        named = list(Job.objects.filter(id__in=ids).values_list("cluster", "task_id"))
+        for cluster in {cluster for cluster, _ in named}:
+            of_cluster = [task_id for each, task_id in named if each == cluster]
+            list(Job.objects.filter(cluster=cluster, task_id__in=of_cluster).values_list("id"))
+        list(Attempt.objects.filter(job_id__in=ids).order_by().values_list("state"))
+        list(Payload.objects.filter(job_id__in=ids).values_list("withheld"))
+
+
+def forget_rows(rows: QuerySet[Any], most: int) -> int:
+    """Delete at most so many of these rows, to which nothing belongs; how many they were."""
+    ids = list(rows.values_list("pk", flat=True)[:most])
+    if ids:
+        with deleted():
+            _delete(rows.model._base_manager.filter(pk__in=ids))
+    return len(ids)
+
+
+def _delete(rows: QuerySet[Any]) -> None:
+    """Without a look at what may refer to them: nothing does."""
+    rows._raw_delete(connection.alias)
+
+
+def rows_over(retention: Retention, now: datetime) -> Iterator[QuerySet[Any]]:
+    """Whatever else has had its time, table by table, each found by an index."""
+    tiers = {Bucket.MINUTE: retention.minutes, Bucket.HOUR: retention.hours, Bucket.DAY: retention.days}
+    for cluster in Cluster.objects.all():
+        for tier, kept in tiers.items():
+            start = int((now - kept).timestamp() // tier)
+            yield Bucket.objects.filter(cluster=cluster, tier=tier, start__lt=start)
+        yield WorkerSample.objects.filter(cluster=cluster, at__lt=now - retention.samples)
+    yield QueueSample.objects.filter(at__lt=now - retention.samples)
+    yield Worker.objects.filter(seen_at__lt=now - retention.processes)
+    yield Gap.objects.filter(ended_at__lt=now - retention.processes)
+    yield Quarantine.objects.filter(last_at__lt=now - retention.processes)
+    yield Producer.objects.filter(seen_at__lt=now - PRODUCERS_FOR)

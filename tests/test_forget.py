@@ -1,0 +1,193 @@
+"""What has had its time is forgotten, and nothing else; what is kept is not looked at again and again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from jobs import forgetting, models
+from jobs.forgetting import Sweep
+from jobs.record import Record
+from jobs.retention import Retention
+from tests.stream import START, entry_of, life_of
+from workers.monitor.prune import FEWEST, MOST, STEP_SECONDS, Pruner, next_rows
+
+NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def job(name: str, state: str, days: float, **facts: Any) -> models.Job:
+    """A job that was published and last heard of so many days ago."""
+    at = NOW - timedelta(days=days)
+    ended_at = at if state in models.ENDED else None
+    told = {"published_at": at, "ended_at": ended_at, "seen_at": at, **facts}
+    made = models.Job.objects.create(task_id=name, state=state, **told)
+    models.Attempt.objects.create(job=made, retries=0, delivery=1, state=state)
+    models.Payload.objects.create(job=made, args="[]")
+    if state != "succeeded":
+        models.Standing.objects.create(job=made, state=state)
+    return made
+
+
+def pruner(**days: float) -> Pruner:
+    return Pruner(lambda: True, Retention(**{name: timedelta(days=n) for name, n in days.items()}))
+
+
+def prune(by: Pruner | None = None, now: datetime = NOW) -> None:
+    (by or pruner()).prune(now, threading.Event())
+
+
+def kept() -> set[str]:
+    return set(models.Job.objects.values_list("task_id", flat=True))
+
+
+@pytest.mark.django_db
+def test_each_outcome_has_its_time() -> None:
+    job("succeeded, 8 days", "succeeded", 8)
+    job("failed, 31 days", "failed", 31)
+    job("revoked, 31 days", "revoked", 31)
+    job("open, 91 days", "queued", 91)
+    job("succeeded, 6 days", "succeeded", 6)
+    job("failed, 8 days", "failed", 8)
+    job("open, 31 days", "running", 31)
+    job("due next week", "scheduled", 100, eta=NOW + 7 * DAY)
+    prune()
+    assert kept() == {"succeeded, 6 days", "failed, 8 days", "open, 31 days", "due next week"}
+
+
+@pytest.mark.django_db
+def test_a_job_goes_with_all_that_belongs_to_it() -> None:
+    job("old", "failed", 31)
+    young = job("young", "failed", 1)
+    prune()
+    for model in (models.Attempt, models.Payload, models.Standing):
+        assert list(model.objects.values_list("job_id", flat=True)) == [young.id]
+
+
+@pytest.mark.django_db
+def test_the_times_can_be_set() -> None:
+    job("succeeded", "succeeded", 2)
+    job("failed", "failed", 2)
+    job("open", "queued", 2)
+    prune(pruner(succeeded=3, ended=1, open=3))
+    assert kept() == {"succeeded", "open"}
+
+
+@pytest.mark.django_db
+def test_a_job_that_took_long_holds_up_no_other() -> None:
+    """It came first, and has just ended; the walk goes by the order in which jobs came."""
+    job("long", "succeeded", 20, ended_at=NOW, seen_at=NOW)
+    job("ahead of its time", "succeeded", 20, published_at=NOW + 400 * DAY)
+    job("old", "succeeded", 9)
+    job("young", "succeeded", 1)
+    prune()
+    assert kept() == {"long", "young"}
+
+
+@pytest.mark.django_db
+def test_what_took_long_is_forgotten_later_all_the_same() -> None:
+    walker = pruner()
+    job("long", "succeeded", 20, ended_at=NOW, seen_at=NOW)
+    job("young", "succeeded", 1)
+    prune(walker)
+    prune(walker, NOW + 7 * DAY + timedelta(minutes=1))
+    assert kept() == set()
+
+
+@pytest.mark.django_db
+def test_a_failure_that_was_passed_is_forgotten_when_its_time_comes() -> None:
+    walker = pruner()
+    job("failed", "failed", 29)
+    prune(walker)
+    assert kept() == {"failed"}
+    prune(walker, NOW + 2 * DAY)
+    assert kept() == set()
+
+
+@pytest.mark.django_db
+def test_what_is_kept_is_looked_at_once_a_day_not_at_each_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forgetting, "READ_AT_ONCE", 5)
+    for number in range(30):
+        job(f"failed {number}", "failed", 8)
+    job("young", "succeeded", 1)
+    sweep = Sweep(Retention())
+    assert reads(lambda: list(sweep.over(NOW))) == 7
+    assert reads(lambda: list(sweep.over(NOW + timedelta(minutes=1)))) == 1
+    assert reads(lambda: list(sweep.over(NOW + DAY))) == 7
+
+
+def reads(work: Callable[[], object]) -> int:
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        work()
+    return len(queries)
+
+
+@pytest.mark.django_db
+def test_what_could_not_be_deleted_is_found_again() -> None:
+    job("old", "succeeded", 9)
+    job("young", "succeeded", 1)
+    sweep = Sweep(Retention())
+    first = sweep.over(NOW)
+    assert next(first) != []
+    del first  # the database has refused
+    assert list(sweep.over(NOW)) == list(Sweep(Retention()).over(NOW))
+
+
+@pytest.mark.django_db
+def test_buckets_samples_and_processes_have_their_times() -> None:
+    other = models.Cluster.objects.create(name="other")
+    for cluster in (models.Cluster.DEFAULT_ID, other.pk):
+        for days in (0, 6, 8, 89, 91, 1824, 1826):
+            for tier in (models.Bucket.MINUTE, models.Bucket.HOUR, models.Bucket.DAY):
+                start = int((NOW - days * DAY).timestamp() // tier)
+                models.Bucket.objects.create(cluster_id=cluster, tier=tier, start=start, task="t", queue="q")
+    for days in (1, 3):
+        at = NOW - days * DAY
+        models.QueueSample.objects.create(queue="q", at=at, depth=1)
+        models.WorkerSample.objects.create(at=at, online=1, known=1)
+    for days in (29, 31, 401):
+        at = NOW - days * DAY
+        models.Worker.objects.create(producer=str(days), name="w", seen_at=at)
+        models.Producer.objects.create(id=str(days), seen_at=at)
+        models.Gap.objects.create(source="s", reason="sequence", began_at=at, ended_at=at)
+        models.Quarantine.objects.create(reason=str(days), first_at=at, last_at=at, sample="")
+    prune()
+    assert [len(starts(tier)) for tier in (models.Bucket.MINUTE, models.Bucket.HOUR, models.Bucket.DAY)] == [
+        2 * 2,
+        2 * 4,
+        2 * 6,
+    ]
+    assert models.QueueSample.objects.count() == models.WorkerSample.objects.count() == 1
+    assert (
+        models.Worker.objects.count() == models.Gap.objects.count() == models.Quarantine.objects.count() == 1
+    )
+    assert models.Producer.objects.count() == 2
+
+
+def starts(tier: int) -> list[int]:
+    return list(models.Bucket.objects.filter(tier=tier).values_list("start", flat=True))
+
+
+@pytest.mark.django_db
+def test_counters_outlive_the_jobs() -> None:
+    Record("test").commit([entry_of(life_of("a"))])
+    prune(now=datetime.fromtimestamp(START, UTC) + 8 * DAY)
+    assert kept() == set()
+    hours = models.Bucket.objects.filter(tier=models.Bucket.HOUR).values_list("published", "succeeded")
+    assert list(hours) == [(1, 1)]
+
+
+def test_steps_grow_and_shrink_with_the_time_they_take() -> None:
+    assert next_rows(100, STEP_SECONDS) == 100
+    assert next_rows(100, STEP_SECONDS * 100) == 50
+    assert next_rows(100, 0.0) == 200
+    assert next_rows(FEWEST, 10.0) == FEWEST
+    assert next_rows(MOST, 0.0) == MOST
