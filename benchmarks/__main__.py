@@ -1,12 +1,10 @@
-"""`make bench`: figures taken on this machine, in one run."""
+"""`make bench`: figures taken on this machine, in one run, as a table and as JSON."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
@@ -15,58 +13,63 @@ import django
 
 django.setup()
 
-from django.conf import global_settings, settings
-from django.core.management import call_command
-from django.db import connection
-
-from benchmarks import ingest, live
+from benchmarks import ingest, lag, live, memory, pages, publish, recorder, results, retention
+from benchmarks.databases import POSTGRESQL, SQLITE
 from benchmarks.report import Row, show
-from tests.harness import Installation, RedisServer
+
+Options = argparse.Namespace
+Measure = Callable[[Options], list[Row]]
 
 
-@contextmanager
-def fresh_database() -> Iterator[Path]:
-    """An empty record in a file of its own."""
-    with tempfile.TemporaryDirectory(prefix="nd-bench-") as folder:
-        connection.close()
-        path = Path(folder) / "bench.sqlite3"
-        connection.settings_dict["NAME"] = str(path)
-        call_command("migrate", verbosity=0)
-        yield path
-        connection.close()
+def on_each(measure: Callable[[str, Options], list[Row]]) -> Measure:
+    """The rows of each database that was asked for."""
+    return lambda options: [row for vendor in options.databases for row in measure(vendor, options)]
 
 
-def run_live(jobs: int) -> list[Row]:
-    settings.PASSWORD_HASHERS = global_settings.PASSWORD_HASHERS  # those of the web process
-    with fresh_database() as path:
-        redis = RedisServer(settings.DATA_DIR)
-        redis.start()
-        installation = Installation(settings.DATA_DIR, path, redis)
-        try:
-            return live.measure(installation, jobs)
-        finally:
-            installation.stop()
-            redis.stop()
+def _ingest(vendor: str, options: Options) -> list[Row]:
+    if options.profile:
+        return ingest.profile(vendor, options.jobs, options.profile)
+    return ingest.measure(vendor, options.jobs, options.rounds)
 
 
-def run_ingest(jobs: int) -> list[Row]:
-    with fresh_database():
-        return ingest.measure(jobs)
+# What is measured, in the order in which it is shown.
+MEASURES: dict[str, Measure] = {
+    "ingest": on_each(_ingest),
+    "stored": lambda options: ingest.measure(SQLITE, options.jobs, options.rounds, options.stored),
+    "memory": on_each(lambda vendor, options: memory.measure(vendor, options.stored)),
+    "lag": on_each(lambda vendor, options: lag.measure(vendor, options.rate, options.seconds)),
+    "retention": on_each(lambda vendor, options: retention.measure(vendor, options.forgotten)),
+    "pages": on_each(lambda vendor, options: pages.measure(vendor, options.stored)),
+    "recorder": lambda options: recorder.measure(),
+    "results": on_each(lambda vendor, options: results.measure(vendor)),
+    "publish": lambda options: publish.measure(),
+    "live": lambda options: live.run(options.live_jobs),
+}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=["ingest", "live"])
-    parser.add_argument("--jobs", type=int, default=100_000, help="jobs of the ingest benchmark")
-    parser.add_argument("--live-jobs", type=int, default=200)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
+    options = _parser().parse_args()
     rows: list[Row] = []
-    if options.only != "live":
-        rows += run_ingest(options.jobs)
-    if options.only != "ingest":
-        rows += run_live(options.live_jobs)
+    for name, measure in MEASURES.items():
+        if options.only in (None, name):
+            rows += measure(options)
     show(rows, options.json)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", choices=list(MEASURES))
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--databases", nargs="+", choices=[SQLITE, POSTGRESQL], default=[SQLITE, POSTGRESQL])
+    parser.add_argument("--jobs", type=int, default=300_000, help="ingest, stored: jobs of the trace")
+    parser.add_argument("--rounds", type=int, default=3, help="ingest, stored: rounds")
+    parser.add_argument("--stored", type=int, default=5_000_000, help="stored, memory, pages: jobs before")
+    parser.add_argument("--profile", help="ingest: a file for cProfile's figures, Nightdesk alone")
+    parser.add_argument("--rate", type=int, default=5_000, help="lag: events a second")
+    parser.add_argument("--seconds", type=float, default=120.0, help="lag: for so long")
+    parser.add_argument("--forgotten", type=int, default=1_000_000, help="retention: jobs to forget")
+    parser.add_argument("--live-jobs", type=int, default=200)
+    return parser
 
 
 if __name__ == "__main__":

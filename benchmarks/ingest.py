@@ -1,109 +1,142 @@
-"""Events a second from the stream into the record: four events a job, half the jobs over two batches."""
+"""Events a second from the stream into the record, against Flower on the same trace.
+
+Both read the same events from the same Redis, each in a process of its own, one
+after the other, round by round: Nightdesk commits each job, attempt, payload and
+bucket with every index that the pages need; Flower keeps its latest 100,000 tasks
+in memory. The trace is waiting when a contender begins.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
 import time
-from itertools import islice
-from pathlib import Path
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
 
-import orjson
-from django.db import connection
-
+from benchmarks import trace
+from benchmarks.databases import LABELS
+from benchmarks.places import Place, place
 from benchmarks.report import Row
-from jobs.batch import StreamEntry
-from jobs.record import Record
-from nightdesk import entry
+from tests.harness import eventually
+from tests.harness.processes import ROOT, clean_environment
+from workers.monitor.ingest import STREAM
 
-TASKS, QUEUES = 40, 3
-ENTRY_EVENTS = 24
-BATCH = 500
-START = 1_790_000_000.0
-
-
-def trace(jobs: int) -> list[StreamEntry]:
-    """Entries of one busy worker: publishes run ahead, so that half the jobs span two batches."""
-    waves = [_events(wave, min(wave + 6000, jobs)) for wave in range(0, jobs, 6000)]
-    events = [event for wave in waves for event in wave]
-    entries = []
-    for number, first in enumerate(range(0, len(events), ENTRY_EVENTS)):
-        chunk = events[first : first + ENTRY_EVENTS]
-        fields = entry.encode("bench", first + 1, chunk, START, 0.0)
-        stream_id = f"{int(START * 1000) + number}-0"
-        entries.append((stream_id, {name.encode(): value.encode() for name, value in fields.items()}))
-    return entries
+FLOWER_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
+CHANNEL = "/0.celeryev/task.multi"
+LONGEST = 3_600
+# By (jobs stored before, database): the goal, and what is not done below.
+GOALS = {
+    (False, "SQLite"): (10, 7),
+    (False, "PostgreSQL"): (10, 5),
+    (True, "SQLite"): (6, 4),
+    (True, "PostgreSQL"): (6, 4),
+}
 
 
-def _events(first: int, last: int) -> list[str]:
-    early = [_publish(n) for n in range(first, last, 2)]
-    late = [event for n in range(first, last) for event in _life(n)]
-    return [orjson.dumps(event).decode() for event in early + late]
+@dataclass(frozen=True)
+class Drained:
+    """How long a contender took for how many events, with its CPU seconds and the most memory it had."""
+
+    events: int
+    seconds: float
+    cpu: float
+    peak_kb: int
+
+    @property
+    def rate(self) -> float:
+        """Events a second."""
+        return self.events / self.seconds
 
 
-def _publish(n: int) -> dict[str, object]:
-    embed = '{"callbacks": null, "errbacks": null, "chain": null, "chord": null}'
-    return {
-        **_base("task-sent", n, 0.0),
-        **_message(n),
-        "origin": "gen1@web",
-        "release": "9f3c1e2",
-        "retries": 0,
-        "args": f"[{n}]",
-        "kwargs": '{"currency": "EUR"}',
-        "body": f'[[{n}], {{"currency": "EUR"}}, {embed}]',
-    }
+def drain_stream(place: Place, jobs: int, profile_to: str = "") -> Drained:
+    """Nightdesk: from the stream into the database of `place`."""
+    events = jobs * trace.EVENTS_A_JOB
+    with place.redis.client() as client:
+        client.flushall()
+        trace.fill_stream(client, STREAM, jobs)
+    told = json.loads(place.run("-m", "benchmarks.drain_stream", str(events), *filter(None, [profile_to])))
+    return Drained(events, **told)
 
 
-def _message(n: int) -> dict[str, object]:
-    return {
-        "name": f"shop.tasks.task_{n % TASKS}",
-        "queue": f"q{n % QUEUES}",
-        "priority": 5,
-        "published": START + n / 500,
-        "first_published": START + n / 500,
-        "root_id": f"{n:032x}",
-    }
+def drain_flower(place: Place, jobs: int, how: str = "thread") -> Drained:
+    """Flower: from Celery's channel into memory; `how` is "thread" or "direct"."""
+    events = jobs * trace.EVENTS_A_JOB
+    program = str(ROOT / "benchmarks" / "drain_flower.py")
+    url = f"redis+socket://{place.redis.socket}?virtual_host=0"
+    argv = [str(FLOWER_PYTHON), program, url, str(events), how]
+    flower = subprocess.Popen(argv, env=clean_environment(place.folder), stdout=subprocess.PIPE, text=True)
+    try:
+        began = _publish_while_it_stands_still(flower, place, jobs)
+        said, _ = flower.communicate(timeout=LONGEST)
+    finally:
+        flower.kill()
+    told: dict[str, Any] = json.loads(said)
+    return Drained(events, told["at"] - began, told["cpu"], told["peak_kb"])
 
 
-def _life(n: int) -> list[dict[str, object]]:
-    stamp = {"retries": 0, "delivery": int((START + n / 500) * 1e6)}
-    received = {**_base("task-received", n, 0.1), **stamp, **_message(n)}
-    started = {**_base("task-started", n, 0.11), **stamp}
-    if n % 300:
-        end = {**_base("task-succeeded", n, 0.2), **stamp, "result": "'ok'", "runtime": 0.09}
-    else:
-        end = {
-            **_base("task-failed", n, 0.2),
-            **stamp,
-            "exception": "KeyError('currency')",
-            "traceback": "T" * 800,
-        }
-    return [received, started, end] if n % 2 == 0 else [_publish(n), received, started, end]
+def _publish_while_it_stands_still(flower: subprocess.Popen[str], place: Place, jobs: int) -> float:
+    """The moment at which everything was published and it may go on."""
+    with place.redis.client() as client:
+        eventually(lambda: client.pubsub_numpat() or flower.poll() is not None)
+        assert flower.poll() is None, "Flower has ended before it began"
+        os.kill(flower.pid, signal.SIGSTOP)
+        trace.publish_celery_events(client, CHANNEL, jobs)
+    os.kill(flower.pid, signal.SIGCONT)
+    return time.monotonic()
 
 
-def _base(kind: str, n: int, after: float) -> dict[str, object]:
-    return {
-        "type": kind,
-        "uuid": f"{n:032x}",
-        "timestamp": START + n / 500 + after,
-        "hostname": f"default-{n % 8}@ams-1",
-        "pid": 4102,
-        "utcoffset": 0,
-        "clock": n,
-    }
+def profile(vendor: str, jobs: int, file: str) -> list[Row]:
+    """Nightdesk alone, with cProfile's figures in `file`; the profiler makes it slower."""
+    with place(vendor) as here:
+        drained = drain_stream(here, jobs, file)
+    return [Row(f"events committed, {LABELS[vendor]}, profiled", drained.rate, "events/s")]
 
 
-def measure(jobs: int) -> list[Row]:
-    """Rows: events a second committed, for an empty record at first."""
-    entries = trace(jobs)
-    record = Record(f"bench-{jobs}")
-    started, cpu = time.perf_counter(), time.process_time()
-    iterator = iter(entries)
-    while batch := list(islice(iterator, BATCH)):
-        record.commit(batch)
-    elapsed, used = time.perf_counter() - started, time.process_time() - cpu
-    size = Path(str(connection.settings_dict["NAME"])).stat().st_size
+def measure(vendor: str, jobs: int, rounds: int, stored: int = 0) -> list[Row]:
+    """Rows: events a second of each contender, and their ratio, medians over the rounds."""
+    with place(vendor) as here:
+        if stored:
+            here.run("manage.py", "fabricate", "--jobs", str(stored))
+        drained = [_round(here, jobs) for _ in range(rounds)]
+    return _rows(LABELS[vendor], jobs, stored, drained)
+
+
+@dataclass(frozen=True)
+class Round:
+    """What each contender did, and the bytes that Nightdesk's record has grown by."""
+
+    ours: Drained
+    flower: Drained
+    grown: int
+
+
+def _round(here: Place, jobs: int) -> Round:
+    with here.copied() as copy:
+        before = here.databases.size(copy.database_url)
+        ours = drain_stream(copy, jobs)
+        grown = here.databases.size(copy.database_url) - before
+    return Round(ours, drain_flower(here, jobs), grown)
+
+
+def _rows(database: str, jobs: int, stored: int, rounds: list[Round]) -> list[Row]:
+    goal, least = GOALS[bool(stored), database]
+    what = f"{database}, {stored:,} jobs stored, {jobs:,} more" if stored else f"{database}, {jobs:,} jobs"
     return [
-        Row(f"ingest, SQLite, {jobs:,} jobs", 4 * jobs / elapsed, "events/s"),
-        Row("ingest, CPU an event", used / (4 * jobs) * 1e6, "us"),
-        Row("record, bytes a job", size / jobs, "bytes"),
+        Row(f"events committed, {what}", median(r.ours.rate for r in rounds), "events/s"),
+        Row("events in memory, Flower 2.2.0, same trace", median(r.flower.rate for r in rounds), "events/s"),
+        Row(
+            f"committed against Flower, {database}",
+            median(r.ours.rate / r.flower.rate for r in rounds),
+            "x",
+            goal=f">= {goal} (not done below {least})",
+        ),
+        Row("CPU an event, monitor", median(r.ours.cpu / r.ours.events for r in rounds) * 1e6, "us"),
+        Row("CPU an event, Flower", median(r.flower.cpu / r.flower.events for r in rounds) * 1e6, "us"),
+        Row("most memory, monitor's loop", max(r.ours.peak_kb for r in rounds) / 1024, "MiB"),
+        Row("most memory, Flower", max(r.flower.peak_kb for r in rounds) / 1024, "MiB"),
+        Row("record, bytes a job", median(r.grown for r in rounds) / jobs, "bytes"),
     ]

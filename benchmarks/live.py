@@ -10,26 +10,54 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import re
 import statistics
+import tempfile
 import time
-import urllib.parse
-import urllib.request
-from http.cookiejar import CookieJar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+from django.conf import global_settings, settings
 from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection
 from websockets.asyncio.client import connect
 
+from benchmarks import viewer
 from benchmarks.report import Row, percentile
-from tests.harness import Installation
+from tests.harness import Installation, RedisServer
 from tests.tasks import end_time
 
-PASSWORD = "a viewer of benchmarks"
+
+def run(jobs: int) -> list[Row]:
+    """The rows of `measure`, with processes of its own."""
+    settings.PASSWORD_HASHERS = global_settings.PASSWORD_HASHERS  # those of the web process
+    with fresh_database() as path:
+        redis = RedisServer(settings.DATA_DIR)
+        redis.start()
+        installation = Installation(settings.DATA_DIR, f"sqlite:///{path}", redis)
+        try:
+            return measure(installation, jobs)
+        finally:
+            installation.stop()
+            redis.stop()
+
+
+@contextmanager
+def fresh_database() -> Iterator[Path]:
+    """An empty record in a file of its own, for this process as well."""
+    with tempfile.TemporaryDirectory(prefix="nd-bench-") as folder:
+        connection.close()
+        path = Path(folder) / "bench.sqlite3"
+        connection.settings_dict["NAME"] = str(path)
+        call_command("migrate", verbosity=0)
+        yield path
+        connection.close()
 
 
 def measure(installation: Installation, jobs: int) -> list[Row]:
     """Rows: the delay from a job's end to the frame that counts it, in milliseconds."""
-    User.objects.create_superuser("viewer", password=PASSWORD)
+    User.objects.create_superuser(viewer.NAME, password=viewer.PASSWORD)
     assert installation.manage("collectstatic", "--noinput").wait() == 0
     _, address = installation.web()
     installation.monitor()
@@ -44,7 +72,7 @@ def measure(installation: Installation, jobs: int) -> list[Row]:
 
 
 async def _watch(address: str, jobs: int) -> list[float]:
-    cookie = await asyncio.to_thread(_sign_in, address)
+    cookie = await asyncio.to_thread(viewer.sign_in, address)
     socket_address = address.replace("http", "ws") + "/live/"
     headers = {"Cookie": cookie}
     async with connect(socket_address, origin=address, additional_headers=headers) as socket:  # type: ignore[arg-type]
@@ -80,18 +108,3 @@ async def _until_counted(frames: list[tuple[float, int]], jobs: int) -> None:
 
 def _first_frame(frames: list[tuple[float, int]], count: int) -> float:
     return next(at for at, succeeded in frames if succeeded >= count)
-
-
-def _sign_in(address: str) -> str:
-    """The cookies of a signed-in browser."""
-    jar = CookieJar()
-    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
-    page = opener.open(f"{address}/sign-in/").read().decode()
-    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
-    assert token is not None, "the sign-in page has no form"
-    form = {"username": "viewer", "password": PASSWORD, "csrfmiddlewaretoken": token[1]}
-    request = urllib.request.Request(
-        f"{address}/sign-in/", urllib.parse.urlencode(form).encode(), {"Referer": f"{address}/sign-in/"}
-    )
-    opener.open(request).read()
-    return "; ".join(f"{cookie.name}={cookie.value}" for cookie in jar)

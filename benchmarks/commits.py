@@ -1,0 +1,80 @@
+"""A real monitor under a steady stream, and what is known of each of its commits."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.places import Place
+from tests.harness import Process, eventually
+from tests.harness.processes import python
+from workers.monitor.events import order
+from workers.monitor.ingest import STREAM
+
+Id = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Commit:
+    """The last entry it brought, when it was done (epoch seconds) and how long it took (seconds)."""
+
+    last_id: Id
+    done_at: float
+    took: float
+
+
+class Monitor:
+    """The monitor of a place, watched."""
+
+    def __init__(self, place: Place, **settings: str) -> None:
+        self._notes = place.folder / "commits.txt"
+        self._notes.unlink(missing_ok=True)
+        argv = python("-m", "benchmarks.watched_monitor", str(self._notes))
+        env = {**place.env, **settings}
+        self.process = Process(argv, env, place.folder / "monitor.log")
+
+    def commits(self) -> list[Commit]:
+        if not self._notes.exists():
+            return []
+        lines = self._notes.read_text().splitlines(keepends=True)
+        rows = [line.split() for line in lines if line.endswith("\n")]
+        return [Commit(order(last_id), float(done_at), float(took)) for last_id, done_at, took in rows]
+
+    def has_read(self, last_id: str, timeout: float = 300.0) -> None:
+        """Wait until this entry is committed."""
+        eventually(lambda: self._is_up_to(last_id), timeout, self.process.text, every=0.1)
+
+    def _is_up_to(self, last_id: str) -> bool:
+        assert self.process.exit_code is None, self.process.text()[-3000:]
+        commits = self.commits()
+        return bool(commits) and commits[-1].last_id >= order(last_id)
+
+
+class Feed:
+    """The steady stream into a place."""
+
+    def __init__(self, place: Place, rate: int, seconds: float) -> None:
+        self._log = place.folder / "feed.txt"
+        self._log.unlink(missing_ok=True)
+        arguments = [place.redis.url, STREAM, str(rate), str(seconds)]
+        self.process = Process(python("-m", "benchmarks.feed", *arguments), place.env, self._log)
+
+    def entries(self) -> list[tuple[str, float]]:
+        """The id of each entry, and the time of its events."""
+        rows = [line.split() for line in self._log.read_text().splitlines()]
+        return [(stream_id, float(at)) for stream_id, at in rows]
+
+
+def lags(entries: list[tuple[str, float]], commits: list[Commit]) -> list[float]:
+    """Seconds from the events of each entry to the end of the commit that brought them."""
+    ends = [commit.last_id for commit in commits]
+    return [commits[bisect_left(ends, order(stream_id))].done_at - at for stream_id, at in entries]
+
+
+def memory_mb(pid: int) -> tuple[float, float]:
+    """Megabytes that a process holds: all, and those no file stands behind (SQLite maps its file)."""
+    status = dict(
+        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line
+    )
+    return tuple(int(status[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon"))  # type: ignore[return-value]

@@ -1,0 +1,70 @@
+"""What a page costs with few jobs and with many: it should be the same."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from urllib.parse import urlencode
+
+from benchmarks import viewer
+from benchmarks.databases import LABELS
+from benchmarks.places import place
+from benchmarks.report import Row, percentile
+
+FEW = 1_000
+TIMES = 40
+TASK = "shop.orders.sync"
+A_JOB = "a job"
+PAGES = {
+    "overview": "/",
+    "jobs": "/jobs/",
+    "jobs, failed": "/jobs/?state=failed",
+    "jobs, succeeded, of a task": "/jobs/?" + urlencode({"state": "succeeded", "task": TASK}),
+    "jobs, of a task in a queue": "/jobs/?" + urlencode({"task": TASK, "queue": "high"}),
+    "jobs, far back": "/jobs/?before=900",
+    "coverage": "/coverage/",
+    "jobs in the admin": "/admin/nightdesk_jobs/job/?p=3",
+}
+
+
+def measure(vendor: str, many: int) -> list[Row]:
+    """Rows: the p95 of each page with FEW jobs stored and with `many`, taken in turns, and their ratio."""
+    with ExitStack() as stack:
+        sites = [Site(stack, vendor, jobs) for jobs in (FEW, many)]
+        for turn in range(TIMES + 1):
+            for name in (*PAGES, A_JOB):
+                for site in sites:
+                    site.open(name, counts=turn > 0)
+    few, large = sites
+    return [row for name in few.times for row in _rows(LABELS[vendor], name, few, large)]
+
+
+def _rows(database: str, name: str, few: Site, large: Site) -> list[Row]:
+    slow, base = large.p95(name), few.p95(name)
+    return [
+        Row(f"{name}, {database}, {few.jobs:,} jobs, p95", base * 1000, "ms"),
+        Row(f"{name}, {database}, {large.jobs:,} jobs, p95", slow * 1000, "ms"),
+        Row(f"{name}, {database}, {large.jobs:,} against {few.jobs:,}", slow / base, "x"),
+    ]
+
+
+class Site:
+    """A web process over so many jobs, and how long its pages took, in seconds."""
+
+    def __init__(self, stack: ExitStack, vendor: str, jobs: int) -> None:
+        self.jobs = jobs
+        self.times: dict[str, list[float]] = {name: [] for name in (*PAGES, A_JOB)}
+        here = stack.enter_context(place(vendor))
+        here.run("manage.py", "fabricate", "--jobs", str(jobs))
+        self._address = here.web(stack)
+        self._browser = viewer.signed_in(self._address)
+        self._paths = {**PAGES, A_JOB: f"/jobs/~{jobs // 2}/"}
+
+    def open(self, name: str, *, counts: bool) -> None:
+        began = time.perf_counter()
+        self._browser.open(self._address + self._paths[name]).read()
+        if counts:
+            self.times[name].append(time.perf_counter() - began)
+
+    def p95(self, name: str) -> float:
+        return percentile(self.times[name], 95)
