@@ -10,6 +10,8 @@ SHELL := /bin/sh
 BIN := .venv/bin
 DEMO ?= 1
 TEST_DATABASE ?= sqlite
+# Tests wait more than they work, so two run at a time; each of the two has its own Redis and database.
+TEST_PROCESSES ?= 2
 PYTEST ?=
 BENCH ?=
 
@@ -21,7 +23,7 @@ run:
 
 test:
 	@sh scripts/make-environment test
-	@TEST_DATABASE=$(TEST_DATABASE) exec $(BIN)/python -m pytest -m "not slow" $(PYTEST)
+	@TEST_DATABASE=$(TEST_DATABASE) exec $(BIN)/python -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadfile $(PYTEST)
 
 slow-test:
 	@sh scripts/make-environment test

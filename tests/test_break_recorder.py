@@ -48,7 +48,7 @@ def frozen_redis() -> Iterator[RedisServer]:
 @pytest.fixture
 def recorder() -> Recorder:
     """A recorder whose Redis is away, so that events stay where a test can read them."""
-    return Recorder(Celery("shop"), Options(url="redis://127.0.0.1:1/0"))
+    return Recorder(Celery("shop", set_as_current=False), Options(url="redis://127.0.0.1:1/0"))
 
 
 def pending(recorder: Recorder) -> list[dict[str, Any]]:
@@ -155,7 +155,7 @@ def test_celerys_own_events_about_jobs_are_sent_only_where_somebody_wants_them(
     monkeypatch.setattr(
         dispatcher_class, "_publish", lambda *_, routing_key, **__: published.append(routing_key)
     )
-    app = Celery("shop", broker="memory://")
+    app = Celery("shop", broker="memory://", set_as_current=False)
     with app.connection_for_write() as connection:
         dispatcher = dispatcher_class(connection, app=app, hostname="w", enabled=True)
         dispatcher.send("task-started", uuid="a")
@@ -166,7 +166,7 @@ def test_celerys_own_events_about_jobs_are_sent_only_where_somebody_wants_them(
 
 def test_a_wrong_address_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="scheme"):
-        Recorder(Celery("shop"), Options(url="localhost:6379"))
+        Recorder(Celery("shop", set_as_current=False), Options(url="localhost:6379"))
 
 
 def test_a_fork_keeps_what_is_known_of_the_clock(recorder: Recorder) -> None:
@@ -176,7 +176,7 @@ def test_a_fork_keeps_what_is_known_of_the_clock(recorder: Recorder) -> None:
 
 
 def test_a_frozen_redis_holds_no_publisher_up(frozen_redis: RedisServer) -> None:
-    recorder = Recorder(Celery("shop"), Options(url=frozen_redis.url))
+    recorder = Recorder(Celery("shop", set_as_current=False), Options(url=frozen_redis.url))
     longest = 0.0
     for _ in range(300):
         began = time.perf_counter()

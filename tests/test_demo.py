@@ -172,7 +172,7 @@ class FakeQueues:
 
 
 @pytest.fixture
-def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def done(db: None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the customers did, without a broker; one action alone, which makes one job."""
     happened: list[str] = []
 

@@ -204,3 +204,20 @@ def test_what_was_rolled_back_is_not_in_the_next_write() -> None:
         transaction.set_rollback(True)
     store.write("job", [row_of("job", 2)])
     assert list(Job.objects.values_list("id", flat=True)) == [2]
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.000001, 0.4995, 0.9995, 0.999999])
+def test_a_time_comes_back_to_the_microsecond(db: None, fraction: float) -> None:
+    at = round(1_790_000_175 + fraction, 6)
+    columns = {
+        "job_id": 1,
+        "retries": 0,
+        "delivery": 0,
+        "state": "received",
+        "rank": 10,
+        "received_at": moment(at),
+    }
+    table = TABLES["attempt"]
+    store.write("attempt", [[columns.get(name) for name in (*table.key, *table.columns)]])
+    [(us,)] = store.read("attempt", ["received_at"], "job_id", [1])
+    assert us / 1_000_000 == at

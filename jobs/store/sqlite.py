@@ -50,7 +50,7 @@ def listed(values: Sequence[Any]) -> str:
 
 def microseconds(column: str) -> str:
     """A time as a number: text of 19 characters, and of six more where there are any."""
-    return f"strftime('%%s', {column}) * 1000000 + CAST(substr({column}, 21) AS INTEGER)"
+    return f"strftime('%%s', substr({column}, 1, 19)) * 1000000 + CAST(substr({column}, 21) AS INTEGER)"
 
 
 @cache
