@@ -63,7 +63,6 @@ class Held:
             tally = self._buckets.pop((tier, key), None) or Tally()
             tally.merge(delta)
             changed[(tier, key)] = self._buckets[(tier, key)] = tally
-        _keep_latest(self._buckets, max(BUCKETS_HELD, len(changed)))
         return changed
 
     def _find_buckets(self, tier: int, missing: Sequence[Key]) -> None:
@@ -71,15 +70,20 @@ class Held:
             self._buckets.setdefault((tier, key), tally)
 
     def remember(
-        self, jobs: Mapping[str, Job], workers: Mapping[str, models.Worker], producers: Mapping[str, Producer]
+        self,
+        jobs: Mapping[str, Job],
+        workers: Mapping[str, models.Worker],
+        producers: Mapping[str, Producer],
+        buckets: Collection[tuple[int, Key]],
     ) -> None:
-        """Hold what a batch has made; of a job all but its long texts."""
+        """Hold what a batch has made; of a job all but its long texts. Its buckets are held already."""
         for job in jobs.values():
             for attempt in job.attempts.values():
                 attempt.traceback = attempt.result = None
         _hold(self._jobs, jobs, JOBS_HELD)
         _hold(self._workers, workers, PRODUCERS_HELD)
         _hold(self.producers, producers, PRODUCERS_HELD)
+        _keep_latest(self._buckets, max(BUCKETS_HELD, len(buckets)))
 
 
 def _hold(held: dict[str, Any], touched: Mapping[str, Any], most: int) -> None:

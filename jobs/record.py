@@ -145,7 +145,7 @@ class Record:
             },
             settled=[row[0] for kind, row in changes if kind == "settled"],
         )
-        self._held.remember(after, workers, batch.producers)
+        self._held.remember(after, workers, batch.producers, tallies.keys())
         self.last_id = batch.last_id
         return prepared
 

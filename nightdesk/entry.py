@@ -55,8 +55,11 @@ def decode(stream_id: str, fields: dict[bytes, bytes]) -> Entry:
     count, first_seq = int(fields[b"n"]), int(fields[b"s"])
     if not 1 <= count <= MOST_EVENTS or not 1 <= first_seq <= LAST_NUMBER - count:
         raise ValueError("an entry holds at least one event, numbered from 1")
+    producer = fields[b"p"].decode()[:64]
+    if "\x00" in producer:  # which databases refuse
+        raise ValueError("a producer is named by a NUL")
     return Entry(
-        producer=fields[b"p"].decode()[:64],
+        producer=producer,
         first_seq=first_seq,
         count=count,
         offset=float(fields[b"o"]) if fields[b"o"] else stream_time(stream_id) - float(fields[b"t"]),

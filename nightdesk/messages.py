@@ -34,6 +34,17 @@ def stamp_of(request_dict: Told) -> Told | None:
     return stamp if isinstance(stamp, dict) else None
 
 
+def first_published(before: Any, header: Told, now: float | None) -> float | None:
+    """When a job that is published `now` was published first; `before` is the stamp its message has, if any.
+
+    None if it isn't known: a retry whose first publish nobody has stamped.
+    """
+    if isinstance(before, dict) and before.get("id") == header.get("id"):
+        first: float | None = before.get("first")
+        return first
+    return None if header.get("retries") else now
+
+
 def stamped(stamp: Told) -> dict[str, Any]:
     """Fields of an event, from a stamp."""
     return {

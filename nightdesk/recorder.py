@@ -24,6 +24,7 @@ from nightdesk.messages import (
     DELIVERY,
     STAMP,
     carried_by,
+    first_published,
     header_of,
     lineage,
     queue_name,
@@ -147,6 +148,7 @@ class Recorder:
         if self.faults == 1:
             logger.warning("the recorder failed once and goes on; further faults are counted", exc_info=True)
 
+    @_guarded
     def drain(self, **_: Any) -> None:
         """Send what is pending; a stop, which asks more than once, waits for an absent Redis once."""
         if time.monotonic() - self._gave_up_at > DRAIN_AGAIN and not self.writer.drain(DRAIN_SECONDS):
@@ -163,14 +165,12 @@ class Recorder:
     ) -> None:
         """Write into the message when it was published, where to, and by which release."""
         now = self.writer.asked_now()
-        job_id = header_of(headers, body).get("id")
-        before = headers.get(STAMP)
-        again = isinstance(before, dict) and before.get("id") == job_id
+        header = header_of(headers, body)
         headers.pop(DELIVERY, None)  # of the attempt that publishes the next one
         headers[STAMP] = {
-            "id": job_id,
+            "id": header.get("id"),
             "at": now,
-            "first": before["first"] if again and before else now,
+            "first": first_published(headers.get(STAMP), header, now),
             "queue": queue_name(more.get("declare"), routing_key),
             "priority": properties.get("priority"),
             "release": self.options.release,

@@ -13,6 +13,8 @@ the disk: the file is for the end of a process, not of its machine.
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -25,12 +27,20 @@ except ImportError:  # Windows: there is no spool
 Left = tuple[str, int, list[str]]
 
 SUFFIX = ".events"
-# Sent events are taken out of the file when there are this many bytes of them, and more than of others.
+# Events that were sent or given up are taken out of the file when there are this many bytes of them,
+# and more than of others.
 WORTH_REWRITING = 256_000
+# So many events of others are read at a time.
+PIECE = 100
+
+logger = logging.getLogger("nightdesk")
 
 
 class Spool:
-    """The file of one process, in the folder of those that write to one stream. Raises OSError."""
+    """The file of one process, in the folder of those that write to one stream.
+
+    What concerns its own file raises OSError; what concerns those of others is logged.
+    """
 
     def __init__(self, folder: str, url: str, stream: str) -> None:
         if flock is None:
@@ -41,6 +51,7 @@ class Spool:
         self._path: Path | None = None
         self._file = -1
         self._size = 0
+        self._left_alone: set[Path] = set()
 
     @property
     def is_open(self) -> bool:
@@ -55,8 +66,8 @@ class Spool:
         """Keep one event; it is there when this returns."""
         self._size += os.write(self._file, f"{seq}\t{event}\n".encode())
 
-    def forget_sent(self, first_seq: int, unsent: Iterable[str], unsent_bytes: int) -> None:
-        """What is not in `unsent` has arrived: take it out, if it is worth it."""
+    def keep_only(self, first_seq: int, unsent: Iterable[str], unsent_bytes: int) -> None:
+        """What is not in `unsent` has arrived, or is given up: take it out, if it is worth it."""
         if self._path is not None and self._size > WORTH_REWRITING + 2 * unsent_bytes:
             lines = "".join(f"{seq}\t{event}\n" for seq, event in enumerate(unsent, first_seq))
             self._replace(self._path, lines.encode())
@@ -74,21 +85,32 @@ class Spool:
         self._path, self._file, self._size = None, -1, 0
 
     def orphans(self) -> Iterator[Left]:
-        """The producers that are gone: their id, the number of the first event they left, and the events.
+        """What those left who are gone, in pieces: the producer's id, the first event's number, the events.
 
-        A file is deleted once the next one is asked for.
+        A file is deleted once all of it was asked for. One that can't be read
+        or deleted is logged, and left alone from then on.
         """
-        for path in sorted(self._folder.glob(f"{self._prefix}*{SUFFIX}")):
-            file = _locked(path)
-            if file is None:
-                continue
+        for path in sorted(self._files() - self._left_alone):
             try:
-                first_seq, events = _read(file)
-                if events:
-                    yield path.name[len(self._prefix) : -len(SUFFIX)], first_seq, events
-                path.unlink(missing_ok=True)
-            finally:
-                os.close(file)
+                yield from self._left_in(path)
+            except OSError as fault:
+                self._left_alone.add(path)
+                logger.warning("a file in the spool is left alone: %s: %s", path, fault)
+
+    def _files(self) -> set[Path]:
+        return set(self._folder.glob(f"{self._prefix}*{SUFFIX}"))
+
+    def _left_in(self, path: Path) -> Iterator[Left]:
+        file = _locked(path)
+        if file is None:
+            return
+        producer = path.name[len(self._prefix) : -len(SUFFIX)]
+        try:
+            for first_seq, events in _read(file):
+                yield producer, first_seq, events
+            path.unlink(missing_ok=True)
+        finally:
+            os.close(file)
 
     def _make_folder(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -121,16 +143,32 @@ def _locked(path: Path) -> int | None:
     return None
 
 
-def _read(file: int) -> tuple[int, list[str]]:
-    """The number of the first event of a file, and the events, up to one that its owner could not finish."""
+def _read(file: int) -> Iterator[tuple[int, list[str]]]:
+    """The events of a file in runs without a hole, at most PIECE long, each with the number of its first.
+
+    A line that is damaged, or that its owner could not finish, is passed over.
+    """
     first_seq = 1
     events: list[str] = []
-    with os.fdopen(os.dup(file), "rb") as lines:
-        for line in lines:
-            seq, _, event = line.partition(b"\t")
-            if not (event.endswith(b"\n") and seq.isdigit()):
-                break
+    with os.fdopen(file, "rb", closefd=False) as lines:
+        for seq, event in filter(None, map(_event_of, lines)):
+            if events and (seq != first_seq + len(events) or len(events) == PIECE):
+                yield first_seq, events
+                events = []
             if not events:
-                first_seq = int(seq)
-            events.append(event[:-1].decode())
-    return first_seq, events
+                first_seq = seq
+            events.append(event)
+    if events:
+        yield first_seq, events
+
+
+def _event_of(line: bytes) -> tuple[int, str] | None:
+    seq, _, event = line.partition(b"\t")
+    if not (event.endswith(b"\n") and seq.isdigit()):
+        return None
+    try:
+        text = event[:-1].decode()
+        json.loads(text)  # one that isn't JSON would spoil all of its entry
+        return int(seq), text
+    except ValueError:
+        return None

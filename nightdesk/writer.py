@@ -105,8 +105,8 @@ class StreamWriter:
         self._wake.set()
         sent = self._idle.wait(timeout)
         with self._lock:
-            if self._spool is not None and not self._pending:
-                self._spool.close()
+            if not self._pending:
+                self._close_the_spool()
         return sent
 
     def _keep(self, seq: int, text: str) -> None:
@@ -121,9 +121,12 @@ class StreamWriter:
             self._give_up_the_spool(fault)
 
     def _drop_what_overflows(self) -> None:
+        before = self.dropped
         while self._pending_bytes > self._options.buffer_bytes and len(self._pending) > 1:
             self._drop_oldest()
             self.dropped += 1
+        if self.dropped > before:
+            self._shorten_the_spool()
 
     def _drop_oldest(self) -> None:
         self._pending_bytes -= len(self._pending.popleft())
@@ -206,21 +209,30 @@ class StreamWriter:
         with self._lock:
             while self._pending and self._first_seq <= last_sent:
                 self._drop_oldest()
-            if self._spool is not None:
-                try:
-                    self._spool.forget_sent(self._first_seq, self._pending, self._pending_bytes)
-                except OSError as fault:
-                    self._give_up_the_spool(fault)
+            self._shorten_the_spool()
 
     def _send_for_the_dead(self) -> None:
         """Send what others of this host left in the spool when they were killed, under their own numbers."""
         if self._spool is None or time.monotonic() - self._swept_at < SWEEP_EVERY:
             return
         self._swept_at = time.monotonic()
+        for producer, first_seq, events in self._spool.orphans():
+            for first, some in cut_into_entries(first_seq, events):
+                self._send(producer, first, some)
+
+    def _shorten_the_spool(self) -> None:
+        if self._spool is None:
+            return
         try:
-            for producer, first_seq, events in self._spool.orphans():
-                for first, some in cut_into_entries(first_seq, events):
-                    self._send(producer, first, some)
+            self._spool.keep_only(self._first_seq, self._pending, self._pending_bytes)
+        except OSError as fault:
+            self._give_up_the_spool(fault)
+
+    def _close_the_spool(self) -> None:
+        if self._spool is None:
+            return
+        try:
+            self._spool.close()
         except OSError as fault:
             self._give_up_the_spool(fault)
 

@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 import redis
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, ProgrammingError, connection
 
 from jobs import models, store
 from jobs.batch import StreamEntry
+from jobs.store.faults import may_be_of_the_data
 from tests.harness import Installation, eventually
 from tests.harness.processes import python
 from tests.stream import START, entry_of, life_of
 from tests.test_record_events import assert_counters_equal_a_recount
 from workers.monitor.caution import MOST_TRIES
-from workers.monitor.events import BATCH_BYTES, PIECE_ENTRIES, EventStream, next_piece
+from workers.monitor.events import BATCH_BYTES, PIECE_ENTRIES, EventStream, next_piece, order
 from workers.monitor.ingest import STREAM, Ingest
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -162,6 +163,72 @@ def test_a_database_that_takes_nothing_for_long_costs_nothing(
     assert succeeded() == {"a", "b", "c"}
     assert not models.Quarantine.objects.exists()
     assert_counters_equal_a_recount()
+
+
+def test_a_producer_that_no_database_can_name_is_set_aside(client: redis.Redis, redis_url: str) -> None:
+    entries = lives("a", "b")
+    nameless = (entries[0][0].partition("-")[0] + "-999999", {**entries[0][1], b"p": b"p\x001"})
+    add(client, *sorted([entries[0], nameless, entries[1]], key=lambda entry: order(entry[0])))
+    work_until(redis_url, is_recorded(entries[1]))
+    assert succeeded() == {"a", "b"}
+    assert models.Quarantine.objects.get().reason == "not an entry: ValueError"
+
+
+class Cause(Exception):
+    def __init__(self, sqlstate: str | None = None, code: int | None = None) -> None:
+        self.sqlstate, self.sqlite_errorcode = sqlstate, code
+
+
+@pytest.mark.parametrize(
+    ("cause", "expected"),
+    [
+        (Cause("55P03"), False),  # a lock that was not to be had
+        (Cause("53100"), False),  # the disk is full
+        (Cause("57P01"), False),  # the server stops
+        (Cause("40P01"), False),  # a deadlock
+        (Cause("54000"), True),  # too large for an index
+        (Cause("42P01"), False),  # a table is missing
+        (Cause("22021"), True),
+        (Cause(code=13), False),  # SQLITE_FULL
+        (Cause(code=5 | 2 << 8), False),  # SQLITE_BUSY_SNAPSHOT
+        (Cause(code=18), True),  # SQLITE_TOOBIG
+        (Cause(), True),
+    ],
+)
+def test_a_fault_of_the_databases_own_condemns_no_entry(cause: Cause, expected: bool) -> None:
+    fault = OperationalError("not today")
+    fault.__cause__ = cause
+    assert may_be_of_the_data(fault) is expected
+
+
+def test_a_fault_that_stays_is_met_with_patience(
+    client: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = itertools.count(1)
+    real = store.move_position
+
+    def move(*args: Any) -> bool:
+        if next(failures) < 40:
+            raise ProgrammingError("column does not exist") from Cause("42703")
+        return real(*args)
+
+    pauses: list[float] = []
+    monkeypatch.setattr("workers.monitor.ingest.PAUSE_LONGEST", 0.01)
+    monkeypatch.setattr(store, "move_position", move)
+    monkeypatch.setattr(Ingest, "_start_over", watched(Ingest._start_over, pauses))
+    entries = lives("a", "b")
+    add(client, *entries)
+    work_until(redis_url, is_recorded(entries[-1]))
+    assert succeeded() == {"a", "b"}
+    assert pauses
+
+
+def watched(start_over: Callable[..., None], pauses: list[float]) -> Callable[..., None]:
+    def start(ingest: Ingest, fault: Exception, pause: float) -> None:
+        pauses.append(pause)
+        start_over(ingest, fault, pause)
+
+    return start
 
 
 def test_of_a_stream_that_begins_anew_with_lower_ids_all_is_read_and_the_break_is_a_gap(

@@ -169,6 +169,37 @@ def test_a_wrong_address_is_refused_at_once() -> None:
         Recorder(Celery("shop", set_as_current=False), Options(url="localhost:6379"))
 
 
+@pytest.mark.parametrize(
+    ("header", "first"),
+    [
+        ({"nightdesk": {"id": "a", "at": 5.0, "first": 1.0}, "retries": 1}, 1.0),
+        ({"nightdesk": {"id": "a", "at": 5.0, "first": None}, "retries": 1}, None),
+        ({"nightdesk": {"id": "its parent", "at": 5.0, "first": 1.0}}, 9.0),
+        ({"nightdesk": "odd"}, 9.0),
+        ({"retries": 0}, 9.0),
+        ({"retries": 1}, None),
+    ],
+)
+def test_a_retry_is_never_taken_for_the_first_publish(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, header: dict[str, Any], first: float | None
+) -> None:
+    monkeypatch.setattr(recorder.writer, "asked_now", lambda: 9.0)
+    headers = {"id": "a", "task": "t", **header}
+    recorder.stamp(headers=headers, properties={}, routing_key="q")
+    assert (headers["nightdesk"]["at"], headers["nightdesk"]["first"]) == (9.0, first)
+
+
+def test_a_fault_at_a_stop_is_counted_and_not_raised(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: float) -> bool:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(recorder.writer, "drain", fails)
+    recorder.drain()
+    assert recorder.faults == 1
+
+
 def test_a_fork_keeps_what_is_known_of_the_clock(recorder: Recorder) -> None:
     recorder.writer._learn_offset(3600.0)
     recorder.writer.restart()

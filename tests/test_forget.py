@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 
 from jobs import forgetting, models
 from jobs.forgetting import Sweep
 from jobs.record import Record
 from jobs.retention import Retention
+from tests.harness import eventually
 from tests.stream import START, entry_of, life_of
+from workers.monitor import prune as prune_loop
 from workers.monitor.prune import FEWEST, MOST, STEP_SECONDS, Pruner, next_rows
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
@@ -96,18 +100,20 @@ def test_what_took_long_is_forgotten_later_all_the_same() -> None:
     job("long", "succeeded", 20, ended_at=NOW, seen_at=NOW)
     job("young", "succeeded", 1)
     prune(walker)
+    job("latest", "queued", 0)
     prune(walker, NOW + 7 * DAY + timedelta(minutes=1))
-    assert kept() == set()
+    assert kept() == {"latest"}
 
 
 @pytest.mark.django_db
 def test_a_failure_that_was_passed_is_forgotten_when_its_time_comes() -> None:
     walker = pruner()
     job("failed", "failed", 29)
+    job("latest", "queued", 0)
     prune(walker)
-    assert kept() == {"failed"}
+    assert kept() == {"failed", "latest"}
     prune(walker, NOW + 2 * DAY)
-    assert kept() == set()
+    assert kept() == {"latest"}
 
 
 @pytest.mark.django_db
@@ -139,6 +145,70 @@ def test_what_could_not_be_deleted_is_found_again() -> None:
     assert next(first) != []
     del first  # the database has refused
     assert list(sweep.over(NOW)) == list(Sweep(Retention()).over(NOW))
+
+
+@pytest.mark.django_db
+def test_the_latest_job_stays_so_that_its_number_is_not_given_again() -> None:
+    job("old", "succeeded", 10)
+    latest = job("latest", "succeeded", 9)
+    prune()
+    assert kept() == {"latest"}
+    Record("test").commit([entry_of(life_of("new"))])
+    assert models.Job.objects.get(task_id="new").id > latest.id
+
+
+@pytest.mark.django_db
+def test_a_job_that_revives_before_its_step_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    revived = job("revived", "failed", 31)
+    job("old", "failed", 31)
+    job("latest", "queued", 0)
+    monkeypatch.setattr(prune_loop, "bring_into_memory", lambda ids: run_again(revived))
+    prune()
+    assert kept() == {"revived", "latest"}
+    assert [len(rows) for rows in rows_of(revived)] == [1, 1, 2]
+    assert models.Attempt.objects.exclude(job__in=models.Job.objects.all()).count() == 0
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer at a time")
+@pytest.mark.django_db(transaction=True)
+def test_a_job_that_revives_in_an_open_commit_is_waited_for() -> None:
+    """The writer has the job and is about to write its attempt: that must not come to lie alone."""
+    revived = job("revived", "failed", 31)
+    job("latest", "queued", 0)
+    written = threading.Event()
+
+    def write() -> None:
+        with transaction.atomic():
+            run_again(revived)
+            written.set()
+            eventually(somebody_waits)
+        connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        assert written.wait(10)
+        prune()
+        writing.result()
+    assert kept() == {"revived", "latest"}
+    assert [len(rows) for rows in rows_of(revived)] == [1, 1, 2]
+
+
+def run_again(job: models.Job) -> None:
+    """Started anew, as the record writes it: the job first, then what belongs to it."""
+    models.Job.objects.filter(id=job.id).update(state="running", ended_at=None, seen_at=NOW)
+    models.Attempt.objects.create(job=job, retries=1, delivery=2, state="running")
+
+
+def rows_of(job: models.Job) -> list[QuerySet[Any]]:
+    belonging: tuple[Any, ...] = (models.Standing, models.Payload, models.Attempt)
+    return [model.objects.filter(job_id=job.id) for model in belonging]
+
+
+def somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        [(waiting,)] = cursor.fetchall()
+    return bool(waiting)
 
 
 @pytest.mark.django_db
@@ -179,8 +249,9 @@ def starts(tier: int) -> list[int]:
 @pytest.mark.django_db
 def test_counters_outlive_the_jobs() -> None:
     Record("test").commit([entry_of(life_of("a"))])
+    job("latest", "queued", 0)
     prune(now=datetime.fromtimestamp(START, UTC) + 8 * DAY)
-    assert kept() == set()
+    assert kept() == {"latest"}
     hours = models.Bucket.objects.filter(tier=models.Bucket.HOUR).values_list("published", "succeeded")
     assert list(hours) == [(1, 1)]
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from jobs import models
 from jobs.forgetting import forget_jobs
@@ -127,10 +127,86 @@ def test_cutting_twice_changes_nothing(whole: None) -> None:
 
 @on_postgresql
 def test_it_begins_anew_after_an_interruption(whole: None) -> None:
-    execute(f"ALTER TABLE {TABLE} ADD CONSTRAINT {FIRST}_only CHECK (job_id < 7) NOT VALID")
+    leave_a_bound()
     partitions.partition(WIDTH)
     record_jobs("a", first_id=8)
     assert partition_of("a") == FIRST
+
+
+@on_postgresql
+@pytest.mark.parametrize("statement", ["VALIDATE", "RENAME"])
+def test_what_interrupts_it_leaves_no_bound_behind(
+    whole: None, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    interrupt(monkeypatch, statement, Interrupted())
+    with pytest.raises(Interrupted):
+        partitions.partition(WIDTH)
+    record_jobs("a", first_id=1_000_000)
+    assert partition_of("a") == TABLE
+
+
+@on_postgresql
+def test_a_lost_session_leaves_no_bound_behind(whole: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt(monkeypatch, "VALIDATE", "SELECT pg_terminate_backend(pg_backend_pid())")
+    with pytest.raises(OperationalError, match="terminating connection"):
+        partitions.partition(WIDTH)
+    record_jobs("a", first_id=1_000_000)
+    assert partition_of("a") == TABLE
+
+
+@on_postgresql
+def test_the_monitor_takes_away_the_bound_that_a_killed_command_left(whole: None) -> None:
+    leave_a_bound()
+    partitions.tend()
+    record_jobs("a", first_id=1_000_000)
+    assert partition_of("a") == TABLE
+
+
+@on_postgresql
+def test_the_monitor_leaves_the_bound_of_a_command_at_work(whole: None) -> None:
+    leave_a_bound()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(execute, f"SELECT pg_advisory_lock({partitions._ADVISORY_LOCK})").result()
+        partitions.tend()
+        assert has_a_bound()
+        pool.submit(connection.close).result()
+    eventually(lambda: not tend_finds_a_bound())
+
+
+class Interrupted(BaseException):
+    """As Ctrl-C is."""
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, statement: str, by: BaseException | str) -> None:
+    """Where `statement` would alter the table, `by` is raised or executed in its place, once."""
+    execute_as_asked, by_turns = partitions._execute, iter([by])
+
+    def execute_or_not(asked: str) -> None:
+        if statement not in asked or (instead := next(by_turns, None)) is None:
+            execute_as_asked(asked)
+        elif isinstance(instead, str):
+            execute_as_asked(instead)
+        else:
+            raise instead
+
+    monkeypatch.setattr(partitions, "_execute", execute_or_not)
+
+
+def leave_a_bound() -> None:
+    execute(f"ALTER TABLE {TABLE} ADD CONSTRAINT {FIRST}_only CHECK (job_id < 7) NOT VALID")
+
+
+def has_a_bound() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_constraint WHERE conname = %s", [f"{FIRST}_only"])
+        [(found,)] = cursor.fetchall()
+    return bool(found)
+
+
+def tend_finds_a_bound() -> bool:
+    """Whether there still is one after the monitor's turn: a session ends a moment after it is closed."""
+    partitions.tend()
+    return has_a_bound()
 
 
 @on_postgresql

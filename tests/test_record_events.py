@@ -309,3 +309,17 @@ class AnyOrder(TestCase):
 
 def event_of(told: dict[str, Any]) -> Any:
     return parse(told, 0.0)
+
+
+def test_buckets_of_a_batch_that_is_not_written_yet_are_not_forgotten(db: None) -> None:
+    first = entry_of([e for n in range(2_000) for e in life_of(f"a{n}")])
+    more = entry_of([e for n in range(2_000) for e in life_of(f"b{n}")], first_seq=8_001)
+    for entry in (first, more):
+        for n in range(2_000):
+            entry[1][b"e"] = entry[1][b"e"].replace(b"shop.pay", b"task-%d" % n, 2)
+    record = Record(SOURCE)
+    prepared = [record.prepare([first]), record.prepare([more])]
+    for batch in prepared:
+        record.write(batch)
+    assert models.Bucket.objects.filter(tier=60).count() == 2_000
+    assert_counters_equal_a_recount()

@@ -17,7 +17,8 @@ from tests.harness import Installation, RedisServer, eventually
 from tests.harness.processes import python
 from tests.working import worker
 from workers.app import app
-from workers.results import ResultBackend
+from workers.models import BodyClaim
+from workers.results import CLAIMS_KEPT, ResultBackend
 
 
 @pytest.fixture
@@ -101,6 +102,23 @@ def test_old_results_are_swept_and_young_ones_stay(backend: ResultBackend) -> No
     backend.cleanup()
 
     assert list(TaskResult.objects.values_list("task_id", flat=True)) == ["young"]
+
+
+@pytest.mark.django_db
+def test_claims_of_chords_go_even_where_results_stay(
+    backend: ResultBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "expires", None)
+    for body in ("old", "young"):
+        backend.may_start(body, "token")
+    BodyClaim.objects.filter(task_id="old").update(made_at=timezone.now() - CLAIMS_KEPT * 1.01)
+    backend.store_result("kept", None, states.SUCCESS)
+    TaskResult.objects.update(date_done=timezone.now() - timedelta(days=1000))
+
+    backend.cleanup()
+
+    assert list(BodyClaim.objects.values_list("task_id", flat=True)) == ["young"]
+    assert TaskResult.objects.count() == 1
 
 
 @pytest.mark.django_db(transaction=True)

@@ -8,6 +8,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 from jobs.batch import Batch
 from nightdesk import Options
-from nightdesk.spool import WORTH_REWRITING, Spool
+from nightdesk.spool import PIECE, WORTH_REWRITING, Spool
 from nightdesk.writer import StreamWriter
 from tests.harness import RedisServer, eventually
 
@@ -122,6 +123,78 @@ def test_a_line_that_was_not_finished_costs_the_others_nothing(options: Options)
     assert list(other.orphans()) == []
 
 
+def left_behind(options: Options, producer: str, content: bytes) -> Path:
+    """The file of a process that is gone."""
+    in_a_process_killed(lambda: Spool(options.spool, options.url, options.stream).open(producer))
+    [file] = Path(options.spool).glob(f"*{producer}.events")
+    file.write_bytes(content)
+    return file
+
+
+@pytest.mark.parametrize("damaged", [b"", b"5\t\xff\n", b'5\t{"n"\n', b"\n", b'5\t{"n"6\t{}\n'])
+def test_what_follows_a_damaged_or_missing_line_keeps_its_numbers(options: Options, damaged: bytes) -> None:
+    file = left_behind(options, "p1", b"3\t3\n4\t4\n" + damaged + b"7\t7\n8\t8\n")
+    other = Spool(options.spool, options.url, options.stream)
+    assert list(other.orphans()) == [("p1", 3, ["3", "4"]), ("p1", 7, ["7", "8"])]
+    assert not file.exists()
+
+
+def test_a_large_file_is_sent_in_pieces(options: Options) -> None:
+    left_behind(options, "p1", b"".join(b"%d\t%d\n" % (seq, seq) for seq in range(5, 5 + 3 * PIECE)))
+    pieces = list(Spool(options.spool, options.url, options.stream).orphans())
+    assert [(first, len(events)) for _, first, events in pieces] == [(5 + n * PIECE, PIECE) for n in range(3)]
+    assert [int(event) for _, _, events in pieces for event in events] == list(range(5, 5 + 3 * PIECE))
+
+
+def nowhere(file: Path) -> None:
+    """It can't be opened, not even by root."""
+    file.unlink()
+    file.symlink_to(file)
+
+
+def unreadable(file: Path) -> None:
+    """It can be opened, and neither read nor deleted."""
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize("spoil", [nowhere, unreadable])
+def test_a_file_that_cannot_be_read_is_told_once_and_costs_the_others_nothing(
+    own_redis: RedisServer, options: Options, spoil: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    spoil(left_behind(options, "p1", b"1\t1\n"))
+    left_behind(options, "p2", b'1\t{"n":2}\n')
+    writer = StreamWriter(options)
+    writer.put({"n": 3})
+    eventually(lambda: {event["n"] for event in recorded(own_redis)} == {2, 3})
+    assert writer._spool is not None
+    assert list(writer._spool.orphans()) == []
+    assert len(caplog.records) == 1
+    assert writer.drain(5)
+
+
+def test_a_file_does_not_grow_with_what_is_given_up(options: Options) -> None:
+    writer = StreamWriter(replace(options, url="redis://127.0.0.1:1/0", buffer_bytes=10_000))
+    for n in range(1500):
+        writer.put({"n": n, "x": "x" * 1000})
+    [file] = Path(options.spool).iterdir()
+    assert writer.dropped > 1400
+    assert file.stat().st_size < WORTH_REWRITING * 1.2
+    assert file.read_text().splitlines()[-1].startswith('1500\t{"n":1499,')
+
+
+def test_a_file_that_cannot_be_deleted_at_the_end_holds_no_stop_up(
+    own_redis: RedisServer, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    writer = StreamWriter(options)
+    writer.put({"n": 0})
+    monkeypatch.setattr(Path, "unlink", refused)
+    assert writer.drain(5)
+
+
 def test_another_streams_files_are_left_alone(options: Options) -> None:
     def work() -> None:
         spool = Spool(options.spool, options.url, "another")
@@ -138,7 +211,7 @@ def test_a_file_does_not_grow_with_what_is_sent(options: Options) -> None:
     event = json.dumps("x" * 1000)
     for seq in range(1, 2000):
         spool.append(seq, event)
-        spool.forget_sent(seq, [event], len(event))
+        spool.keep_only(seq, [event], len(event))
     [file] = Path(options.spool).iterdir()
     assert file.stat().st_size < WORTH_REWRITING * 1.1
     assert file.read_text().splitlines()[-1] == f"1999\t{event}"

@@ -31,6 +31,8 @@ TOLD_BY_EVENTS = states.READY_STATES | {states.RETRY, states.REJECTED, states.IG
 PROGRESS_EVENT = "job-progress"
 # Rows deleted in one transaction: SQLite has one writer, and others wait.
 CHUNK = 500
+# Where results never expire: far longer than a message that was published twice may wait.
+CLAIMS_KEPT = timedelta(days=30)
 
 
 class ResultBackend(DatabaseBackend):  # type: ignore[misc]
@@ -136,14 +138,17 @@ class ResultBackend(DatabaseBackend):  # type: ignore[misc]
         }
 
     def cleanup(self) -> None:
-        """Delete what is older than `result_expires`, a little at a time."""
-        if not self.expires:
-            return
+        """Delete what is older than `result_expires`, a little at a time; without it, old claims alone."""
+        if self.expires:
+            self._delete_expired()
+        kept = timedelta(seconds=self.expires) if self.expires else CLAIMS_KEPT
+        BodyClaim.objects.filter(made_at__lt=timezone.now() - kept).delete()
+
+    def _delete_expired(self) -> None:
         for model in (self.TaskModel, self.GroupModel):
             expired = model._default_manager.get_all_expired(self.expires)
             while chunk := list(expired.values_list("pk", flat=True)[:CHUNK]):
                 model._default_manager.filter(pk__in=chunk).delete()
-        BodyClaim.objects.filter(made_at__lt=timezone.now() - timedelta(seconds=self.expires)).delete()
 
     def exception_safe_to_retry(self, exc: BaseException) -> bool:
         """The upsert may be repeated: after a fault of the connection it is, on a new one."""

@@ -15,11 +15,13 @@ from collections.abc import Callable
 import redis
 import structlog
 from django.db import DatabaseError, OperationalError, close_old_connections
+from django.db import Error as DatabaseFault
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from jobs.batch import REFUSALS, StreamEntry
 from jobs.record import Committed, Fenced, Prepared, Record
+from jobs.store import faults
 from nightdesk.entry import stream_time
 from workers.monitor.caution import Caution
 from workers.monitor.events import BATCH_ENTRIES, BLOCK_MS, EventStream, order
@@ -59,6 +61,7 @@ class Ingest:
         self._tend_at = 0.0
         self._record: Record | None = None
         self._recorded_to: str | None = None
+        self._on_disk_to: str | None = None
         self._careful_to: str | None = None
         self._held: bool | None = None
         self._failed_with: str | None = None
@@ -105,7 +108,8 @@ class Ingest:
         except Fenced:
             logger.warning("another monitor has moved the position; reading again from there")
             self._record = None
-        self._tend(record)
+        if self._record is not None:
+            self._tend(record)
 
     def _advance(self, record: Record) -> None:
         """One batch further."""
@@ -125,6 +129,8 @@ class Ingest:
         except OperationalError:
             raise
         except (DatabaseError, *REFUSALS) as fault:
+            if self._caution.alone or self._is_careful(place):
+                raise
             logger.warning("a batch was refused (%s); reading again from before it, with care", fault)
             self._careful_to = entries[-1][0] if entries else record.last_id
             self._record = None
@@ -177,10 +183,19 @@ class Ingest:
         elif fault is None:
             self._note(next_id, record.set_aside(next_id, "killed its reader"))
         else:
-            aside = self._events.read(place, 1)
-            committed = record.write(record.prepare(aside, refused=f"refused: {fault}"))
-            self._note(record.last_id, committed)
+            self._note(next_id, self._refuse(record, next_id, fault))
         logger.error("entry %s is set aside: %s", next_id, fault or "it has killed its readers")
+
+    def _refuse(self, record: Record, entry_id: str, fault: str) -> Committed:
+        """Set aside what an entry holds, or where that is refused as well, the entry unread."""
+        try:
+            aside = self._events.read(record.last_id, 1)
+            return record.write(record.prepare(aside, refused=f"refused: {fault}"))
+        except OperationalError:
+            raise
+        except (DatabaseError, *REFUSALS):
+            record.reload()
+            return record.set_aside(entry_id, f"refused: {fault}")
 
     def _note_commit(self, prepared: Prepared, committed: Committed) -> None:
         self._note(prepared.last_id, committed)
@@ -199,7 +214,10 @@ class Ingest:
         """Now and then: see what was cut off, and give back the memory of what is committed."""
         if self._recorded_to is not None and time.monotonic() >= self._tend_at:
             self._look(record)
-            self._events.trim(self._recorded_to)
+            # No further than was committed the last time: by now that is on the database's disk.
+            if self._on_disk_to is not None:
+                self._events.trim(self._on_disk_to)
+            self._on_disk_to = self._recorded_to
             self._tend_at = time.monotonic() + TEND_SECONDS
 
     def _look(self, record: Record) -> None:
@@ -212,14 +230,14 @@ class Ingest:
             self._writer.wait()
             logger.warning("the stream is another one than was read; it is read from its beginning")
             record.rewind()
-            self._recorded_to = record.last_id
+            self._recorded_to, self._on_disk_to = record.last_id, None
         else:
             reason = "replaced" if look.uncut else "cap"
             record.note_gap(reason, stream_time(place), stream_time(look.first_id))
 
     def _start_over(self, fault: Exception, pause: float) -> None:
         self._record = None
-        if not isinstance(fault, redis.RedisError | OSError):
+        if not isinstance(fault, redis.RedisError | OSError) and faults.may_be_of_the_data(fault):
             self._failed_with = type(fault).__name__
         self._drop_what_is_written()
         self._lease_until = 0.0
@@ -231,7 +249,7 @@ class Ingest:
         """The batch in hand commits or doesn't; the position will tell."""
         try:
             self._writer.wait()
-        except (Fenced, DatabaseError, *REFUSALS) as fault:
+        except (Fenced, DatabaseFault, redis.RedisError, OSError, *REFUSALS) as fault:
             logger.info("the batch in hand was not written: %s", fault)
 
     def _leave(self) -> None:

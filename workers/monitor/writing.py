@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 
 from jobs.record import Committed, Prepared, Record
 
@@ -26,7 +26,10 @@ class BatchWriter:
     def submit(self, record: Record, prepared: Prepared) -> None:
         """Write this batch after the one before; raises what that one raised, and then writes nothing."""
         self.wait()
-        self._writing = self._thread.submit(self._write, record, prepared)
+        if connection.vendor == "sqlite":
+            self._write(record, prepared)
+        else:
+            self._writing = self._thread.submit(self._write, record, prepared)
 
     def wait(self) -> None:
         """Wait until nothing is being written; raises what the last batch raised, once."""
@@ -41,7 +44,7 @@ class BatchWriter:
     def _write(self, record: Record, prepared: Prepared) -> None:
         try:
             committed = record.write(prepared)
-        except DatabaseError:
+        except Error:
             connection.close()
             raise
         self._committed(prepared, committed)
