@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Max, QuerySet
 
 from jobs.models import (
     Attempt,
@@ -62,12 +62,26 @@ class Sweep:
         return [Known(*row) for row in rows[:READ_AT_ONCE]]
 
 
-def forget_jobs(ids: Sequence[int]) -> None:
-    """Delete these jobs with all that belongs to them, in one transaction."""
+def forget_jobs(ids: Sequence[int], retention: Retention, now: datetime) -> None:
+    """Delete these jobs and all that belongs to them, in one transaction, but for those that have revived."""
     with deleted():
+        over = _locked_while_over(ids, retention, now)
         for model in (Standing, Payload, Attempt):
-            _delete(model._base_manager.filter(job_id__in=ids))
-        _delete(Job._base_manager.filter(id__in=ids))
+            _delete(model._base_manager.filter(job_id__in=over))
+        _delete(Job._base_manager.filter(id__in=over))
+
+
+def _locked_while_over(ids: Sequence[int], retention: Retention, now: datetime) -> list[int]:
+    """Those that have not revived since they were chosen, and can't before they are deleted.
+
+    The writer of the record begins with the job as well, in the order of ids too.
+    The latest job stays: ids are given on from the highest that there is.
+    """
+    latest = Job.objects.aggregate(latest=Max("id"))["latest"]
+    rows = Job.objects.filter(id__in=ids).order_by("id").select_for_update().values_list(*COLUMNS)
+    return [
+        job.id for job in (Known(*row) for row in rows) if job.id != latest and retention.is_over(job, now)
+    ]
 
 
 def bring_into_memory(ids: Sequence[int]) -> None:

@@ -20,7 +20,7 @@ from tests.harness import Installation, PostgresServer, RedisServer
 # How long an example takes depends on what else the machine does.
 hypothesis_settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.register_profile(
-    "many", parent=hypothesis_settings.get_profile("default"), max_examples=3_000
+    "many", parent=hypothesis_settings.get_profile("default"), max_examples=10_000
 )
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import OperationalError, connection, transaction
+from django.db import Error, OperationalError, connection, transaction
 from django.db.models import Max
 from psycopg.errors import LockNotAvailable
 
@@ -23,6 +23,7 @@ from jobs.models import Job
 TABLE = "nightdesk_jobs_payload"
 FIRST, REST = f"{TABLE}_first", f"{TABLE}_rest"
 STORAGE = "fillfactor = 50"
+UNBOUND = f"ALTER TABLE {TABLE} DROP CONSTRAINT IF EXISTS {FIRST}_only"
 # So many partitions wait beyond the one that is being filled.
 AHEAD = 2
 # Nobody's write stands behind a lock of ours for longer than this.
@@ -89,19 +90,29 @@ def partition(width: int) -> list[Partition]:
 
 
 def tend() -> None:
-    """Make partitions ahead, and drop those that retention has emptied; nothing where there are none.
+    """Make partitions ahead, and drop those that retention has emptied; take away what a killed command left.
 
     Called by the monitor now and then. What can't have its lock at once is left for the next time.
     """
-    if connection.vendor != "postgresql" or not _is_partitioned():
+    if connection.vendor != "postgresql":
         return
     try:
-        _make_ahead(_width(read()))
-        for partition in emptied(read()):
-            _at_once(f"DROP TABLE {partition.name}")
+        if _is_partitioned():
+            _renew()
+        elif _is_bounded():
+            with _alone():
+                _at_once(UNBOUND)
+    except PartitioningRefused:
+        pass  # somebody is cutting the table: the bound is theirs
     except OperationalError as fault:
         if not _is_for_a_lock(fault):
             raise
+
+
+def _renew() -> None:
+    _make_ahead(_width(read()))
+    for partition in emptied(read()):
+        _at_once(f"DROP TABLE {partition.name}")
 
 
 def emptied(present: Sequence[Partition]) -> list[Partition]:
@@ -133,8 +144,17 @@ def _width(present: Sequence[Partition]) -> int:
 
 def _begin(width: int) -> None:
     upper = end_of_first(_last_id(), width, int(_rows(f"SELECT pg_table_size('{TABLE}')")[0][0]))
+    try:
+        _make_first(upper)
+    except BaseException:
+        # The bound holds for new rows from its first moment on: left behind, it would refuse them one day.
+        _unbind()
+        raise
+
+
+def _make_first(upper: int) -> None:
     _sooner_or_later(
-        f"ALTER TABLE {TABLE} DROP CONSTRAINT IF EXISTS {FIRST}_only",
+        UNBOUND,
         f"ALTER TABLE {TABLE} ADD CONSTRAINT {FIRST}_only CHECK (job_id < {upper}::bigint) NOT VALID",
     )
     # The long part: one read of the whole table, beside which others read and write.
@@ -148,6 +168,25 @@ def _begin(width: int) -> None:
         f"ALTER TABLE {TABLE} ATTACH PARTITION {FIRST} FOR VALUES FROM (MINVALUE) TO ({upper})",
         f"ALTER TABLE {FIRST} DROP CONSTRAINT {FIRST}_only",
         f"CREATE TABLE {REST} PARTITION OF {TABLE} DEFAULT WITH ({STORAGE})",
+    )
+
+
+def _unbind() -> None:
+    """Take the bound off the table, if it has one; where that fails, the monitor does it later."""
+    connection.close_if_unusable_or_obsolete()
+    # Alone once more: with a lost session its lock was lost as well.
+    with suppress(Error, PartitioningRefused), _alone():
+        if _is_bounded():
+            _sooner_or_later(UNBOUND)
+
+
+def _is_bounded() -> bool:
+    """Whether the table is to be cut, or was when a command was killed."""
+    return bool(
+        _rows(
+            f"SELECT 1 FROM pg_constraint WHERE conname = '{FIRST}_only' "  # noqa: S608 names of our own
+            f"AND conrelid = '{TABLE}'::regclass"
+        )
     )
 
 

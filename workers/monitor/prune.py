@@ -54,9 +54,22 @@ class Pruner:
             _forget_rows(rows, Stride(stop))
         stride = Stride(stop)
         for ids in self._sweep.over(now):
-            if not _forget_jobs(ids, stride):
+            if not self._forget_jobs(ids, now, stride):
                 return
         partitions.tend()
+
+    def _forget_jobs(self, ids: Sequence[int], now: datetime, stride: Stride) -> bool:
+        """All of them; False if the loop is to stop."""
+        first = 0
+        while first < len(ids):
+            chunk = ids[first : first + stride.rows]
+            bring_into_memory(chunk)
+            began = time.monotonic()
+            forget_jobs(chunk, self._retention, now)
+            first += len(chunk)
+            if not stride.took(time.monotonic() - began):
+                return False
+        return True
 
 
 class Stride:
@@ -84,17 +97,3 @@ def _forget_rows(rows: QuerySet[Any], stride: Stride) -> None:
         asked, began = stride.rows, time.monotonic()
         more = forget_rows(rows, asked) == asked
         more = stride.took(time.monotonic() - began) and more
-
-
-def _forget_jobs(ids: Sequence[int], stride: Stride) -> bool:
-    """All of them; False if the loop is to stop."""
-    first = 0
-    while first < len(ids):
-        chunk = ids[first : first + stride.rows]
-        bring_into_memory(chunk)
-        began = time.monotonic()
-        forget_jobs(chunk)
-        first += len(chunk)
-        if not stride.took(time.monotonic() - began):
-            return False
-    return True
