@@ -1,4 +1,4 @@
-"""Writes prepared batches in a thread of its own, so that the next one is prepared meanwhile."""
+"""Writes prepared batches; on PostgreSQL in a thread of its own, so that the next one is prepared meanwhile."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class BatchWriter:
     def submit(self, record: Record, prepared: Prepared) -> None:
         """Write this batch after the one before; raises what that one raised, and then writes nothing."""
         self.wait()
-        if connection.vendor == "sqlite":
+        if connection.vendor == "sqlite":  # its work is done in here, and two threads of Python are slower
             self._write(record, prepared)
         else:
             self._writing = self._thread.submit(self._write, record, prepared)
