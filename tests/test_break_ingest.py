@@ -314,10 +314,10 @@ def test_a_monitor_that_is_killed_while_nothing_comes_sets_nothing_aside(
     add(client, first)
     for _ in range(MOST_TRIES + 2):
         monitor = installation.monitor()
-        monitor.says("this monitor leads")
+        [lease] = eventually(lambda: client.keys("nightdesk:lease:*"), 30, monitor.text)
         eventually(is_recorded(first), 30)
         monitor.kill()
-        client.delete(*(client.keys("nightdesk:lease:*")))
+        client.delete(lease)
     add(client, second)
     installation.monitor()
     eventually(is_recorded(second), 30, str_of_the_record)
