@@ -1,4 +1,4 @@
-"""Writes prepared batches; on PostgreSQL in a thread of its own, so that the next one is prepared meanwhile."""
+"""Writes prepared batches; on PostgreSQL in a thread of its own, so that the next is prepared meanwhile."""
 
 from __future__ import annotations
 
