@@ -71,6 +71,7 @@ try:
     STREAM_CAP = between("STREAM_CAP", env.int("STREAM_CAP", 500_000), 1_000, 100_000_000)
     KEEP_CELERY_EVENTS = env.bool("KEEP_CELERY_EVENTS", False)
     DURABLE_RESULTS = env.bool("DURABLE_RESULTS", True)
+    READ_ONLY = env.bool("READ_ONLY", False)
     READY_TOKEN = env.str("READY_TOKEN", "")
     DEMO_JOBS_PER_HOUR = between("DEMO_JOBS_PER_HOUR", env.int("DEMO_JOBS_PER_HOUR", 45_000), 1, 10_000_000)
     LOGGING = {"level": log_level(env.str("LOG_LEVEL", "INFO")), "json": env.bool("LOG_JSON", False)}

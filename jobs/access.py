@@ -1,0 +1,76 @@
+"""Who may do what, and how far they reach: pure rules over Django's permissions and the rows of Reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from django.db.models import Q
+
+from jobs.models.people import Action, Reach
+
+if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.contrib.auth.models import AnonymousUser
+
+APP = "nightdesk_jobs"
+PERMISSIONS: dict[str, str] = dict(Action._meta.permissions)
+
+VIEWER = ("view_record", "view_payload")
+OPERATOR = (
+    *VIEWER,
+    "view_audit",
+    "retry_job",
+    "revoke_job",
+    "terminate_job",
+    "act_in_bulk",
+    "pause_queue",
+    "tune_worker",
+)
+ROLES: dict[str, tuple[str, ...]] = {
+    "viewer": VIEWER,
+    "operator": OPERATOR,
+    "admin": tuple(PERMISSIONS),
+}
+
+
+@dataclass(frozen=True)
+class Span:
+    """One row of somebody's reach: patterns with `*` for queues and for tasks."""
+
+    queues: tuple[str, ...]
+    tasks: tuple[str, ...]
+
+    def covers(self, task: str | None, queue: str | None) -> bool:
+        """Whether it reaches what has this task and queue; what isn't known is only covered by `*`."""
+        return _matches(self.tasks, task) and _matches(self.queues, queue)
+
+
+def _matches(patterns: Iterable[str], name: str | None) -> bool:
+    return any(pattern == "*" or (name is not None and fnmatchcase(name, pattern)) for pattern in patterns)
+
+
+def has(user: AbstractBaseUser | AnonymousUser, permission: str) -> bool:
+    """Whether `user` has this one of PERMISSIONS; nobody has one that doesn't exist."""
+    if permission not in PERMISSIONS:
+        raise ValueError(f"no such permission: {permission}")
+    return bool(user.is_active and user.has_perm(f"{APP}.{permission}"))  # type: ignore[attr-defined]
+
+
+def spans_of(user: AbstractBaseUser | AnonymousUser) -> tuple[Span, ...] | None:
+    """How far `user` reaches; None for everything. One statement."""
+    if user.is_superuser:  # type: ignore[union-attr]
+        return None
+    rows = Reach.objects.filter(Q(user=user.pk) | Q(group__user=user.pk)).order_by("pk").distinct()
+    return tuple(Span(_patterns(row.queues), _patterns(row.tasks)) for row in rows) or None
+
+
+def _patterns(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def reaches(spans: tuple[Span, ...] | None, task: str | None, queue: str | None) -> bool:
+    """Whether somebody with these spans reaches what has this task and queue."""
+    return spans is None or any(span.covers(task, queue) for span in spans)
