@@ -5,6 +5,9 @@ inverted here alone, where a message is put into (or back into) its list; the
 message keeps the number that its producer gave, so that a retry, which
 publishes again with that number, is not inverted twice.
 
+A message whose header ONCE names it is taken once, however often it is
+published: the script that pushes it sets a mark beside it.
+
 It also mends what happens when Redis goes away under a running job: kombu's
 channel then fails with an AttributeError, which ends the worker, or forgets
 the acknowledgement, and the finished job runs again an hour later.
@@ -17,10 +20,19 @@ from typing import Any, ClassVar
 
 from kombu import transport
 from kombu.transport import redis
+from kombu.utils.json import dumps
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 STEPS = tuple(range(10))
 ALIASES = ("redis", "rediss")
+ONCE = "nightdesk_once"
+MARK = "nightdesk:once:"
+# A publisher that froze may try again this much later; until then the mark stands.
+MARKED_SECONDS = 900
+_PUSH_ONCE = """
+if redis.call('set', KEYS[1], '', 'NX', 'EX', ARGV[2]) then return redis.call('lpush', KEYS[2], ARGV[1]) end
+return 0
+"""
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +67,20 @@ class Channel(redis.Channel):
 
     def _get_message_priority(self, message: dict[str, Any], reverse: bool = False) -> int:
         return int(super()._get_message_priority(message, reverse=not reverse))
+
+    def _put(self, queue: str, message: dict[str, Any], **kwargs: Any) -> None:
+        once = message["headers"].pop(ONCE, None)  # a retry must not inherit it
+        if once is None:
+            super()._put(queue, message, **kwargs)
+            return
+        key = self._q_for_pri(queue, self._get_message_priority(message))  # type: ignore[attr-defined]
+        push = (_PUSH_ONCE, 2, f"{MARK}{once}", key, dumps(message), MARKED_SECONDS)
+        batch = kwargs.get("_publish_batch")
+        if batch is not None:
+            batch.add("eval", *push)
+            return
+        with self.conn_or_acquire() as client:
+            client.eval(*push)
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         if getattr(self.connection, "client", None) is None:

@@ -18,6 +18,7 @@ from workers.monitor.prune import Pruner
 from workers.monitor.publish import Publisher
 from workers.monitor.sample import Reader, Sampler
 from workers.monitor.stream_look import StreamLook
+from workers.monitor.sweep import Sweeper
 
 logger = structlog.get_logger(__name__)
 
@@ -40,9 +41,10 @@ def run() -> None:
     reader = Reader(lambda: ingest.leading, ingest.lag, pace.per_second, stream)
     sampler = Sampler(reader, sampled=publisher.sampled)
     pruner = Pruner(leading=lambda: ingest.leading)
+    sweeper = Sweeper(leading=lambda: ingest.leading)
     threads = [
         threading.Thread(target=loop.run, args=(stop,), name=type(loop).__name__)
-        for loop in (ingest, sampler, pruner, Checkpointer())
+        for loop in (ingest, sampler, pruner, sweeper, Checkpointer())
     ]
     for thread in threads:
         thread.start()

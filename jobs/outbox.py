@@ -1,0 +1,108 @@
+"""The outbox: messages as rows of the transaction that wants them sent, until they have been published.
+
+A row is claimed for a while by whoever publishes it, in a transaction that is
+over before the broker is asked. It is looked for by what it is (due, not in
+anybody's hand), never by "id > last": a lower id may commit later. A claim
+that ran out may be published a second time; `workers.outbox` sees to it that
+the broker takes it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+from django.db import connection, transaction
+from django.db.models import F, Q
+
+from jobs.models import Action, Cluster, Outgoing
+from jobs.models.people import Outcome
+
+# How long a claim holds: longer than a whole batch may take with a broker that is slow to answer.
+LEASE = timedelta(seconds=60)
+FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=2), timedelta(minutes=10)
+LONGEST_FAULT = 500
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message to be published: `body` is the exact text of Celery's JSON body, `headers` are Celery's.
+
+    `properties` are those of AMQP (`correlation_id`, `reply_to`); without
+    `due_at` it is published at once.
+    """
+
+    task_id: str
+    task: str
+    queue: str
+    body: str
+    headers: Mapping[str, Any]
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    priority: int | None = None
+    due_at: datetime | None = None
+
+
+def put(message: Message, action: Action | None = None) -> Outgoing:
+    """Have it published once the transaction at hand is committed."""
+    return put_all([message], action)[0]
+
+
+def put_all(messages: Iterable[Message], action: Action | None = None) -> list[Outgoing]:
+    """The same for many, a statement for some hundred of them."""
+    now = datetime.now(UTC)
+    rows = [_row(message, now, action) for message in messages]
+    return Outgoing.objects.bulk_create(rows, batch_size=500)
+
+
+def _row(message: Message, now: datetime, action: Action | None) -> Outgoing:
+    return Outgoing(
+        cluster_id=Cluster.DEFAULT_ID,
+        task_id=message.task_id,
+        task=message.task,
+        queue=message.queue,
+        priority=message.priority,
+        body=message.body,
+        headers=orjson.dumps(message.headers).decode(),
+        properties=orjson.dumps(message.properties).decode(),
+        due_at=message.due_at or now,
+        created_at=now,
+        action=action,
+    )
+
+
+def claim(now: datetime, most: int) -> list[Outgoing]:
+    """Up to `most` rows that are due and in nobody's hand, the longest due first; now they are in ours."""
+    free = Q(claimed_until=None) | Q(claimed_until__lt=now)
+    with transaction.atomic():
+        due = Outgoing.objects.filter(free, due_at__lte=now).order_by("due_at", "pk")
+        if connection.features.has_select_for_update_skip_locked:
+            due = due.select_for_update(skip_locked=True)
+        rows = list(due[:most])
+        Outgoing.objects.filter(pk__in=[row.pk for row in rows]).update(claimed_until=now + LEASE)
+    return rows
+
+
+def release(rows: Sequence[Outgoing]) -> None:
+    """Not published, and not their fault: anybody may try again."""
+    Outgoing.objects.filter(pk__in=[row.pk for row in rows]).update(claimed_until=None)
+
+
+def postpone(row: Outgoing, fault: str, now: datetime) -> None:
+    """It can't be published as it is: try again later, ever more rarely, and say why."""
+    wait = min(FIRST_WAIT * 2 ** min(row.tries, 20), LONGEST_WAIT)
+    Outgoing.objects.filter(pk=row.pk).update(
+        claimed_until=None, tries=F("tries") + 1, fault=fault[:LONGEST_FAULT], due_at=now + wait
+    )
+
+
+def published(rows: Sequence[Outgoing]) -> None:
+    """They are with the broker: forget them, and say so to the actions whose last ones they were."""
+    actions = {row.action_id for row in rows if row.action_id is not None}
+    with transaction.atomic():
+        Outgoing.objects.filter(pk__in=[row.pk for row in rows]).delete()
+        waiting = Outgoing.objects.filter(action__in=actions).values("action")
+        sent = Action.objects.filter(pk__in=actions, outcome=Outcome.ASKED).exclude(pk__in=waiting)
+        sent.update(outcome=Outcome.SENT)

@@ -1,0 +1,156 @@
+"""Publishes what the outbox holds: each message once, whoever dies or freezes in between.
+
+Redis keeps a mark for each message, set by the script that pushes it
+(`workers.brokers.transport`): a second publish of the same one does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import kombu
+import orjson
+import structlog
+from celery import signals
+from kombu.exceptions import KombuError
+
+from jobs import outbox
+from jobs.models import Outgoing
+from nightdesk.messages import STAMP
+from workers.app import app
+from workers.brokers import BrokerUnreachable
+from workers.brokers.transport import ONCE
+
+logger = structlog.get_logger(__name__)
+
+MOST = 500
+# What is wrong with a row, and stays wrong however often it is tried.
+OF_THE_ROW = (ValueError, TypeError, KeyError, AttributeError)
+
+
+@dataclass
+class Letter:
+    """A row, read: what Celery would have at this point."""
+
+    row: Outgoing
+    body: tuple[Any, ...]
+    headers: dict[str, Any]
+    properties: dict[str, Any]
+
+    @classmethod
+    def of(cls, row: Outgoing) -> Letter:
+        """Raises ValueError if the row doesn't hold a message."""
+        body, headers, properties = (orjson.loads(text) for text in (row.body, row.headers, row.properties))
+        if not (isinstance(body, list) and len(body) == 3 and headers.get("id") == row.task_id):
+            raise ValueError("not a message of Celery's second protocol")
+        # It waits since it was asked for, not since somebody got round to publishing it.
+        headers.setdefault(STAMP, {"id": row.task_id, "first": row.created_at.timestamp()})
+        headers[ONCE] = row.task_id
+        if row.priority is not None:
+            properties["priority"] = row.priority
+        return cls(row, tuple(body), headers, properties)
+
+
+class Publisher:
+    """Publishes over a connection of its own, made when it is first needed. For one thread."""
+
+    def __init__(self) -> None:
+        self._connection: kombu.Connection | None = None
+        self._producer: Any = None
+
+    def publish_due(self, most: int = MOST) -> int:
+        """Publish up to `most` of what is due; how many rows were taken in hand.
+
+        Raises BrokerUnreachable; then everything stays as it was.
+        """
+        rows = outbox.claim(datetime.now(UTC), most)
+        if rows:
+            self.publish(rows)
+        return len(rows)
+
+    def publish(self, rows: Sequence[Outgoing]) -> None:
+        """Publish rows that are in our hand. Raises BrokerUnreachable, having let go of them."""
+        letters = _readable(rows)
+        try:
+            self._send(letters)
+        except self._away() as fault:
+            self.close()
+            outbox.release([letter.row for letter in letters])
+            raise BrokerUnreachable(f"{type(fault).__name__}: {fault}") from fault
+        outbox.published([letter.row for letter in letters])
+
+    def _send(self, letters: Sequence[Letter]) -> None:
+        if not letters:
+            return
+        producer = self._open()
+        with producer.batch(max_size=MOST):
+            for letter in letters:
+                _publish(producer, letter)
+        for letter in letters:
+            signals.after_task_publish.send(**_told(letter))
+
+    def _open(self) -> Any:
+        if self._producer is None:
+            self._connection = app.connection_for_write()
+            self._producer = app.amqp.Producer(self._connection, auto_declare=False)
+        return self._producer
+
+    def _away(self) -> tuple[type[BaseException], ...]:
+        """The faults that are the broker's."""
+        known = (KombuError, OSError)
+        connection = self._connection
+        return (
+            known
+            if connection is None
+            else (*known, *connection.connection_errors, *connection.channel_errors)
+        )
+
+    def close(self) -> None:
+        """Drop the connection; the next publish makes another one."""
+        connection, self._connection, self._producer = self._connection, None, None
+        if connection is not None:
+            connection.release()
+
+
+def _readable(rows: Sequence[Outgoing]) -> list[Letter]:
+    """Those that hold a message; the others are put off, with the reason."""
+    letters = []
+    for row in rows:
+        try:
+            letters.append(Letter.of(row))
+        except OF_THE_ROW as fault:
+            logger.warning("a row of the outbox can't be published: %s", fault, row=row.pk)
+            outbox.postpone(row, f"{type(fault).__name__}: {fault}", datetime.now(UTC))
+    return letters
+
+
+def _told(letter: Letter) -> dict[str, Any]:
+    """What Celery tells in its signals about publishing."""
+    row = letter.row
+    return {
+        "sender": row.task,
+        "body": letter.body,
+        "headers": letter.headers,
+        "exchange": "",
+        "routing_key": row.queue,
+    }
+
+
+def _publish(producer: Any, letter: Letter) -> None:
+    declare = [app.amqp.queues[letter.row.queue]]
+    signals.before_task_publish.send(
+        **_told(letter), declare=declare, properties=letter.properties, retry_policy=None
+    )
+    producer.publish(
+        letter.row.body,
+        content_type="application/json",
+        content_encoding="utf-8",
+        exchange="",
+        routing_key=letter.row.queue,
+        declare=declare,
+        headers=letter.headers,
+        **letter.properties,
+    )
