@@ -13,7 +13,19 @@ import django
 
 django.setup()
 
-from benchmarks import ingest, lag, live, memory, pages, publish, recorder, results, retention
+from benchmarks import (
+    actions,
+    claims,
+    ingest,
+    lag,
+    live,
+    memory,
+    pages,
+    publish,
+    recorder,
+    results,
+    retention,
+)
 from benchmarks.databases import POSTGRESQL, SQLITE
 from benchmarks.report import Row, show
 
@@ -38,10 +50,12 @@ MEASURES: dict[str, Measure] = {
     "stored": lambda options: ingest.measure(SQLITE, options.jobs, options.rounds, options.stored),
     "memory": on_each(lambda vendor, options: memory.measure(vendor, options.stored)),
     "lag": on_each(lambda vendor, options: lag.measure(vendor, options.rate, options.seconds)),
+    "actions": on_each(lambda vendor, options: actions.measure(vendor, options.jobs, options.rounds)),
     "retention": on_each(lambda vendor, options: retention.measure(vendor, options.forgotten)),
     "pages": on_each(lambda vendor, options: pages.measure(vendor, options.stored)),
     "recorder": lambda options: recorder.measure(),
     "results": on_each(lambda vendor, options: results.measure(vendor)),
+    "claims": on_each(lambda vendor, options: claims.measure(vendor)),
     "publish": lambda options: publish.measure(),
     "live": lambda options: live.run(options.live_jobs),
 }
@@ -61,8 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", choices=list(MEASURES))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--databases", nargs="+", choices=[SQLITE, POSTGRESQL], default=[SQLITE, POSTGRESQL])
-    parser.add_argument("--jobs", type=int, default=300_000, help="ingest, stored: jobs of the trace")
-    parser.add_argument("--rounds", type=int, default=3, help="ingest, stored: rounds")
+    parser.add_argument("--jobs", type=int, default=300_000, help="ingest, stored, actions: of the trace")
+    parser.add_argument("--rounds", type=int, default=3, help="ingest, stored, actions: rounds")
     parser.add_argument("--stored", type=int, default=5_000_000, help="stored, memory, pages: jobs before")
     parser.add_argument("--profile", help="ingest: a file for cProfile's figures, Nightdesk alone")
     parser.add_argument("--rate", type=int, default=5_000, help="lag: events a second")

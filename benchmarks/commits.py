@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.places import Place
 from tests.harness import Process, eventually
-from tests.harness.processes import python
+from tests.harness.processes import children_of, python
 from workers.monitor.events import order
 from workers.monitor.ingest import STREAM
 
@@ -17,11 +17,15 @@ Id = tuple[int, int]
 
 @dataclass(frozen=True)
 class Commit:
-    """The last entry it brought, when it was done (epoch seconds) and how long it took (seconds)."""
+    """The last entry it brought, when it was done (epoch seconds), how long it took (seconds).
+
+    `starved` is how much of that no processor was free.
+    """
 
     last_id: Id
     done_at: float
     took: float
+    starved: float
 
 
 class Monitor:
@@ -39,7 +43,7 @@ class Monitor:
             return []
         lines = self._notes.read_text().splitlines(keepends=True)
         rows = [line.split() for line in lines if line.endswith("\n")]
-        return [Commit(order(last_id), float(done_at), float(took)) for last_id, done_at, took in rows]
+        return [Commit(order(last_id), *map(float, numbers)) for last_id, *numbers in rows]
 
     def has_read(self, last_id: str, timeout: float = 300.0) -> None:
         """Wait until this entry is committed."""
@@ -73,8 +77,11 @@ def lags(entries: list[tuple[str, float]], commits: list[Commit]) -> list[float]
 
 
 def memory_mb(pid: int) -> tuple[float, float]:
-    """Megabytes that a process holds: all, and those no file stands behind (SQLite maps its file)."""
-    status = dict(
-        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line
-    )
-    return tuple(int(status[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon"))  # type: ignore[return-value]
+    """Megabytes that a process and those it started hold: all, and those no file stands behind.
+
+    (SQLite maps its file.) A page that several processes hold is shared out among them.
+    """
+    files = [Path(f"/proc/{each}/smaps_rollup") for each in (pid, *children_of(pid))]
+    lines = [line.split() for file in files for line in file.read_text().splitlines()]
+    whole, own = (sum(int(line[1]) for line in lines if line[0] == name) for name in ("Pss:", "Pss_Anon:"))
+    return whole / 1024, own / 1024

@@ -39,12 +39,16 @@ GOALS = {
 
 @dataclass(frozen=True)
 class Drained:
-    """How long a contender took for how many events, with its CPU seconds and the most memory it had."""
+    """How long a contender took for how many events, with its CPU seconds and the most memory it had.
+
+    `writer_cpu` is the part of the process that writes, where there is one.
+    """
 
     events: int
     seconds: float
     cpu: float
     peak_kb: int
+    writer_cpu: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -135,6 +139,11 @@ def _rows(database: str, jobs: int, stored: int, rounds: list[Round]) -> list[Ro
             goal=f">= {goal} (not done below {least})",
         ),
         Row("CPU an event, monitor", median(r.ours.cpu / r.ours.events for r in rounds) * 1e6, "us"),
+        Row(
+            "of it in the process that writes",
+            median(r.ours.writer_cpu / r.ours.events for r in rounds) * 1e6,
+            "us",
+        ),
         Row("CPU an event, Flower", median(r.flower.cpu / r.flower.events for r in rounds) * 1e6, "us"),
         Row("most memory, monitor's loop", max(r.ours.peak_kb for r in rounds) / 1024, "MiB"),
         Row("most memory, Flower", max(r.flower.peak_kb for r in rounds) / 1024, "MiB"),

@@ -1,4 +1,7 @@
-"""Nightdesk's own Celery app, with results in its database, or where BENCH_RESULTS says."""
+"""Nightdesk's own Celery app, with results in its database, or where BENCH_RESULTS says.
+
+BENCH_IDEMPOTENT=1 spares its task the claim.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ if results := os.environ.get("BENCH_RESULTS"):
     app.conf.update(result_backend=results)
 
 
-@app.task(name="bench.nothing")  # by name: the publishing program is __main__
+# By name: the publishing program is __main__.
+@app.task(name="bench.nothing", idempotent=os.environ.get("BENCH_IDEMPOTENT") == "1")
 def nothing(number: int) -> int:
     """A job that costs nothing."""
     return number

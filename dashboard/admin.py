@@ -1,4 +1,4 @@
-"""The record in the admin: to be read there, never to be changed."""
+"""The admin: the record to be read, accounts, teams and schedules to be edited, each edit in the audit."""
 
 from __future__ import annotations
 
@@ -6,14 +6,32 @@ from typing import Any, cast
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.db.models.expressions import Combinable
 from django.http import HttpRequest
 from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django_celery_beat import admin as beat
+from django_celery_beat.models import (
+    ClockedSchedule,
+    CrontabSchedule,
+    IntervalSchedule,
+    PeriodicTask,
+    SolarSchedule,
+)
 from django_celery_results.models import GroupResult, TaskResult
 
-from jobs.models import Gap, Job, Quarantine, Worker
+import dashboard.trigger_admin  # noqa: F401 it registers itself
+from dashboard.admin_audit import Audited
+from dashboard.schedule_rows import queue_of
+from jobs import access
+from jobs.models import Action, Gap, Job, Quarantine, Reach, Token, Worker
+from jobs.scopes import EVERYTHING, scope_of
 
 MOST_LISTED = 1_000
 
@@ -46,6 +64,13 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return NewestFirst
 
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """For who may see all of it: rows are not measured by a reach here."""
+        return scope_of(request.user) == EVERYTHING
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
@@ -54,6 +79,12 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+def replaces(model: type[Model]) -> Any:
+    """Registers in place of what another app has registered."""
+    admin.site.unregister(model)
+    return admin.register(model)
 
 
 @admin.register(Job)
@@ -66,6 +97,12 @@ class WorkerAdmin(ReadOnlyAdmin):
     list_display = ("name", "pid", "slots", "busy", "online_at", "seen_at", "offline_at")
 
 
+@admin.register(Token)
+class TokenAdmin(ReadOnlyAdmin):
+    list_display = ("prefix", "user", "name", "permissions", "expires_at", "revoked_at", "last_used_at")
+    fields = (*list_display, "created_at")
+
+
 @admin.register(Gap)
 class GapAdmin(ReadOnlyAdmin):
     list_display = ("source", "reason", "began_at", "ended_at", "lost")
@@ -76,15 +113,113 @@ class QuarantineAdmin(ReadOnlyAdmin):
     list_display = ("reason", "count", "first_at", "last_at")
 
 
+@admin.register(Action)
+class ActionAdmin(ReadOnlyAdmin):
+    list_display = ("at", "who", "command", "target", "outcome", "via")
+
+
 # Their own pages count all results, and look through them for what to filter by.
-admin.site.unregister([TaskResult, GroupResult])
-
-
-@admin.register(TaskResult)
+@replaces(TaskResult)
 class TaskResultAdmin(ReadOnlyAdmin):
     list_display = ("task_id", "task_name", "status", "date_done", "worker")
 
 
-@admin.register(GroupResult)
+@replaces(GroupResult)
 class GroupResultAdmin(ReadOnlyAdmin):
     list_display = ("group_id", "date_done")
+
+
+# Who may come in, and how far they reach
+
+
+class ReachInline(admin.TabularInline):  # type: ignore[type-arg]
+    model = Reach
+    extra = 0
+    fields = ("queues", "tasks")
+
+
+@replaces(User)
+class AuditedUserAdmin(Audited, UserAdmin):  # type: ignore[type-arg]
+    inlines = (ReachInline,)
+
+
+@replaces(Group)
+class AuditedGroupAdmin(Audited, GroupAdmin):
+    inlines = (ReachInline,)
+
+
+@admin.register(Reach)
+class ReachAdmin(Audited):
+    list_display = ("__str__", "user", "group", "queues", "tasks")
+
+
+# What Beat sends, and when
+
+
+class OfSchedules(Audited):
+    """Our own permission decides, not Django's five times four."""
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.may_change(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.may_change(request, obj)
+
+    def may_add(self, request: HttpRequest, *of: Any) -> bool:
+        return self.may_change(request)
+
+    def may_change(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Schedules show what their jobs will carry."""
+        return access.has(request.user, "edit_schedule") and access.has(request.user, "view_payload")
+
+    def may_delete(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.may_change(request, obj)
+
+
+@replaces(PeriodicTask)
+class AuditedPeriodicTaskAdmin(OfSchedules, beat.PeriodicTaskAdmin):  # type: ignore[misc]
+    # Its own `run_tasks` would ask the broker from here; the form of a task runs one.
+    actions = ("enable_tasks", "disable_tasks")
+
+    def may_change(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().may_change(request, obj) and (obj is None or self._reaches(request, obj))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[PeriodicTask]:
+        rows: QuerySet[PeriodicTask] = super().get_queryset(request)
+        if access.spans_of(request.user) is None:
+            return rows
+        return rows.filter(pk__in=[row.pk for row in rows if self._reaches(request, row)])
+
+    def save_model(self, request: HttpRequest, obj: PeriodicTask, form: Any, change: bool) -> None:
+        if not self._reaches(request, obj):
+            raise PermissionDenied(_("This queue or task is beyond your reach."))
+        super().save_model(request, obj, form, change)
+
+    def _reaches(self, request: HttpRequest, row: PeriodicTask) -> bool:
+        return access.reaches(access.spans_of(request.user), row.task, queue_of(row))
+
+    @admin.action(description=gettext_lazy("Enable selected schedules"), permissions=["change"])
+    def enable_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
+        self._switch(request, queryset, on=True)
+        super().enable_tasks(request, queryset)
+
+    @admin.action(description=gettext_lazy("Disable selected schedules"), permissions=["change"])
+    def disable_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
+        self._switch(request, queryset, on=False)
+        super().disable_tasks(request, queryset)
+
+    def _switch(self, request: HttpRequest, queryset: QuerySet[PeriodicTask], *, on: bool) -> None:
+        for row in queryset:
+            self.write("admin.change", request, row, {"enabled": row.enabled}, {"enabled": on})
+
+
+@replaces(CrontabSchedule)
+class AuditedCrontabAdmin(OfSchedules, beat.CrontabScheduleAdmin):  # type: ignore[misc]
+    inlines = ()
+
+
+@replaces(IntervalSchedule)
+@replaces(SolarSchedule)
+@replaces(ClockedSchedule)
+class AuditedScheduleAdmin(OfSchedules):
+    """Without the list of who uses it: some of that may be beyond a reach."""

@@ -51,21 +51,22 @@ def make_frame(topic: str) -> str | None:
     return None if frame is None else live.text_of(frame)
 
 
-def still_signed_in(session_keys: Collection[str]) -> set[str]:
-    """Those sessions that still belong to somebody who may look."""
-    return {key for key in session_keys if _may_look(key)}
+def scopes_of(session_keys: Collection[str]) -> dict[str, str]:
+    """What each of those sessions may see that still belong to somebody who may see anything."""
+    scopes = {key: _scope_of(key) for key in session_keys}
+    return {key: scope for key, scope in scopes.items() if scope is not None}
 
 
-def _may_look(session_key: str) -> bool:
+def _scope_of(session_key: str) -> str | None:
     request = HttpRequest()
     request.session = SessionStore(session_key)
-    return live.scope_of(get_user(request)) is not None
+    return live.scope_of(get_user(request))
 
 
 @cache
 def the_hub() -> Hub:
     """The one of this process."""
-    return Hub(database_sync_to_async(make_frame), database_sync_to_async(still_signed_in))
+    return Hub(database_sync_to_async(make_frame), database_sync_to_async(scopes_of))
 
 
 class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
@@ -84,12 +85,12 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def connect(self) -> None:
         """Accept first: a browser learns the code of a close, but not of a refusal."""
         await self.accept()
-        self._scope = live.scope_of(self.scope["user"])
+        self._scope = await database_sync_to_async(live.scope_of)(self.scope["user"])
         session_key = self.scope["session"].session_key
         if self._scope is None or session_key is None:
             await self.close(SIGNED_OUT)
             return
-        self._seat = Seat(session_key)
+        self._seat = Seat(session_key, self._scope)
         self._hub.join(self._seat)
         self._writer = asyncio.create_task(self._write(self._seat))
 

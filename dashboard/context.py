@@ -10,6 +10,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
+from dashboard.visitors import oversees, user_of
+from jobs import access
 from jobs.history import Memory
 from jobs.models import Cluster
 from jobs.overview import record
@@ -21,6 +23,9 @@ memory = Memory()
 def shell(request: HttpRequest) -> dict[str, Any]:
     """Where we are, what time it is, and whether the record can be trusted."""
     known = {"site_name": settings.SITE_NAME, "environment": settings.ENVIRONMENT, "clock": time.time()}
-    if not getattr(request, "user", None) or not request.user.is_authenticated:
+    if not getattr(request, "user", None) or not access.has(request.user, "view_record"):
         return known
-    return known | {"record": SimpleLazyObject(lambda: record(Cluster.DEFAULT_ID, timezone.now()))}
+    return known | {
+        "record": SimpleLazyObject(lambda: record(Cluster.DEFAULT_ID, timezone.now())),
+        "oversees": lambda: oversees(user_of(request)),
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
@@ -13,7 +13,7 @@ from jobs.coverage import CLAIMS, Claim, Coverage, stream_share
 from jobs.known_faults import known_faults
 from jobs.server_limits import memory_share
 from jobs.servers import ServerFacts
-from jobs.worker_facts import Setup
+from jobs.worker_facts import RabbitFacts, Setup
 from jobs.worker_limits import PACKAGES, KnownWorker, can_enforce, outlives_its_message
 
 WORKERS_SHOWN = 100
@@ -180,17 +180,53 @@ def server_rows(facts: ServerFacts) -> list[tuple[str, str]]:
         (_("When full"), formats.text(facts.eviction)),
         (_("Memory"), f"{used} / {limit}" + (f" ({formats.percent(share)})" if share is not None else "")),
         (_("Keys evicted"), formats.exact(facts.evicted_keys)),
-        (_("Append-only file"), _yes(facts.append_only, facts.append_sync)),
+        (_("Append-only file"), _yes_to_disk(facts.append_only, facts.append_sync)),
         (_("Snapshots"), _("none") if facts.snapshots == "" else formats.text(facts.snapshots)),
         (_("Last snapshot"), _worked(facts.last_snapshot_ok)),
         (_("Last append"), _worked(facts.last_append_ok)),
     ]
 
 
-def _yes(value: bool | None, how: str | None) -> str:
+def rabbit_rows(rabbits: Sequence[RabbitFacts]) -> list[tuple[str, str]]:
+    """What workers know of their RabbitMQ: (what, how), each way of being once; "?" where none can tell."""
+    columns: list[tuple[str, Callable[[RabbitFacts], str]]] = [
+        (_("Version"), lambda rabbit: formats.text(rabbit.version)),
+        (_("Queue type"), _queue_types),
+        (_("Consumer timeout"), lambda rabbit: formats.seconds(rabbit.consumer_timeout)),
+        (_("Queues with priorities"), lambda rabbit: _share_of(rabbit.prioritised, rabbit)),
+        (_("Queues not on disk"), lambda rabbit: _share_of(rabbit.transient, rabbit)),
+        # Where none declares a length, a policy may.
+        (_("Queues that overflow"), lambda rabbit: _share_of(rabbit.overflowing or None, rabbit)),
+        (_("Publishes confirmed"), lambda rabbit: _yes(rabbit.confirms)),
+        (_("Heartbeat"), lambda rabbit: formats.seconds(rabbit.heartbeat)),
+        (_("Memory, disk, policies"), lambda rabbit: formats.UNKNOWN),
+    ]
+    return [(what, "; ".join(dict.fromkeys(map(how, rabbits)))) for what, how in columns]
+
+
+def _queue_types(rabbit: RabbitFacts) -> str:
+    if rabbit.queues is None or rabbit.quorum is None or rabbit.classic is None:
+        return formats.UNKNOWN
+    undeclared = rabbit.queues - rabbit.quorum - rabbit.classic
+    counts = {"quorum": rabbit.quorum, "classic": rabbit.classic, formats.UNKNOWN: undeclared}
+    told = {name: count for name, count in counts.items() if count}
+    return ", ".join(told) if len(told) <= 1 else ", ".join(f"{n} {name}" for name, n in told.items())
+
+
+def _share_of(count: int | None, rabbit: RabbitFacts) -> str:
+    if count is None or rabbit.queues is None:
+        return formats.UNKNOWN
+    return _("%(count)s of %(total)s") % {"count": count, "total": rabbit.queues}
+
+
+def _yes(value: bool | None) -> str:
     if value is None:
         return formats.UNKNOWN
-    return _("on, to disk: %s") % formats.text(how) if value else _("off")
+    return _("on") if value else _("off")
+
+
+def _yes_to_disk(value: bool | None, how: str | None) -> str:
+    return _("on, to disk: %s") % formats.text(how) if value else _yes(value)
 
 
 def _worked(value: bool | None) -> str:

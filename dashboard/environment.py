@@ -53,6 +53,13 @@ def between(name: str, value: Number, least: float, most: float) -> Number:
     return value
 
 
+def one_of(name: str, value: str, *known: str) -> str:
+    """`value`, if it is one of those known."""
+    if value not in known:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it should be one of {', '.join(known)}")
+    return value
+
+
 def log_level(text: str) -> str:
     """The name of a log level, in capitals."""
     if text.upper() not in LOG_LEVELS:
@@ -180,7 +187,7 @@ def _sqlite_settings(path: str) -> dict[str, Any]:
             "timeout": 20,
             "init_command": (
                 "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;PRAGMA temp_store=MEMORY;"
-                "PRAGMA cache_size=-4000;PRAGMA mmap_size=134217728;PRAGMA journal_size_limit=67108864;"
+                "PRAGMA cache_size=-4000;PRAGMA mmap_size=134217728;PRAGMA journal_size_limit=134217728;"
                 "PRAGMA wal_autocheckpoint=4000"
             ),
         },

@@ -7,6 +7,7 @@ which numbers and units alternate, parted by spaces: "3 min 12 s", "99.7 %".
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 from collections.abc import Callable
@@ -141,9 +142,9 @@ def stamp(value: Any, now: float) -> str:
 
 
 def text(value: Any) -> str:
-    """Anything, as it is; a list as its members."""
+    """Anything, as it is; a list as its members, a dash where it has none."""
     if isinstance(value, list):
-        value = ", ".join(map(str, value))
+        value = ", ".join(map(str, value)) or NOT_APPLICABLE
     return UNKNOWN if value is None or value == "" else str(value)
 
 
@@ -163,13 +164,17 @@ def name(value: Any) -> str:
 
 
 def address(pattern: str, row: dict[str, Any]) -> str:
-    """`pattern` with each {name} replaced by the row's value, and {job} by the job's place under /jobs/."""
+    """`pattern` with each {name} replaced by the row's value; {job}, {queue}, {worker} by a page's place."""
     return re.sub(r"\{(\w+)\}", lambda found: _placed(found[1], row), pattern)
 
 
 def _placed(name: str, row: dict[str, Any]) -> str:
     if name == "job":
         return job_place(row.get("task_id") or "", row.get("id") or 0)
+    if name == "queue":
+        return queue_place(row.get("name") or "")
+    if name == "worker":
+        return job_place(row.get("name") or "", row.get("id") or 0)
     value = row.get(name)
     return quote("" if value is None else str(value), safe="")
 
@@ -178,6 +183,13 @@ def job_place(task_id: str, job_id: int) -> str:
     """A task id that can stand in an address, else "~" and the number of the job."""
     fits = re.fullmatch(r"[A-Za-z0-9_.:@-]+", task_id) and task_id not in {".", ".."}
     return task_id if fits else f"~{job_id}"
+
+
+def queue_place(name: str) -> str:
+    """A queue's name that can stand in an address, else "~" and its base64."""
+    if re.fullmatch(r"[A-Za-z0-9_.:@-]{1,255}", name) and name not in {".", ".."}:
+        return name
+    return "~" + base64.urlsafe_b64encode(name.encode("utf-8", "replace")).decode().rstrip("=")
 
 
 def _utc(value: float) -> datetime:

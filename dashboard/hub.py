@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from typing import Any
 
 import orjson
 import structlog
 from channels.layers import get_channel_layer
 
+from jobs import scopes
+
 logger = structlog.get_logger(__name__)
 
 PULSE = "pulse"
 BEAT_SECONDS = 5.0
-RECHECK_SECONDS = 60.0
+RECHECK_SECONDS = 30.0
 # A frame older than this is not given to a newcomer.
 FRESH_SECONDS = 5.0
 # If the monitor says nothing for so long, the web process makes the overview itself.
@@ -27,17 +29,18 @@ SILENT_SECONDS = 10.0
 # A monitor that is well sends these every few seconds, whatever happens.
 RESTLESS = ("overview.", "coverage.")
 REDIS_PATIENCE = 3.0
-SIGNED_OUT = 4401
+SIGNED_OUT, OTHER_RIGHTS = 4401, 4405
 
 Maker = Callable[[str], Awaitable[str | None]]
-Checker = Callable[[Collection[str]], Awaitable[Collection[str]]]
+Checker = Callable[[Collection[str]], Awaitable[Mapping[str, str]]]
 
 
 class Seat:
     """One socket's place in the hub: for each topic the latest frame that is not sent yet."""
 
-    def __init__(self, session_key: str) -> None:
+    def __init__(self, session_key: str, scope: str) -> None:
         self.session_key = session_key
+        self.scope = scope
         self.topics: frozenset[str] = frozenset()
         self.dismissed: int | None = None
         self.put_at = 0.0
@@ -68,12 +71,12 @@ class Hub:
     """All seats of this process, and its one channel. Lives in one event loop.
 
     `make` gives the present frame of a topic from the database, or None;
-    `still_signed_in` gives those of the session keys that are still good.
+    `scopes_of` gives what those of the session keys may see that are still good.
     """
 
-    def __init__(self, make: Maker, still_signed_in: Checker) -> None:
+    def __init__(self, make: Maker, scopes_of: Checker) -> None:
         self._make = make
-        self._still_signed_in = still_signed_in
+        self._scopes_of = scopes_of
         self._layer: Any = get_channel_layer()
         self._seats: set[Seat] = set()
         self._latest: dict[str, tuple[float, str]] = {}
@@ -214,7 +217,8 @@ class Hub:
 
     async def _tell_interest(self) -> None:
         self._told = self.watched
-        message = {"type": "interest", "topics": sorted(self._told)}
+        defined = scopes.definitions(seat.scope for seat in self._seats)
+        message = {"type": "interest", "topics": sorted(self._told), "scopes": defined}
         await self._reach_redis(lambda: self._layer.group_send("monitors", message))
 
     async def _mend(self, *, everything: bool) -> None:
@@ -234,12 +238,14 @@ class Hub:
                 seat.put(PULSE, text)
 
     async def _recheck(self) -> None:
-        """Dismiss sockets whose account has been signed out or closed since."""
+        """Dismiss sockets whose account has been signed out or closed since, or may see something else."""
         await asyncio.sleep(RECHECK_SECONDS)
-        good = await self._still_signed_in({seat.session_key for seat in self._seats})
+        good = await self._scopes_of({seat.session_key for seat in self._seats})
         for seat in self._seats:
             if seat.session_key not in good:
                 seat.dismiss(SIGNED_OUT)
+            elif good[seat.session_key] != seat.scope:
+                seat.dismiss(OTHER_RIGHTS)
 
     async def _forever(self, turn: Callable[[], Awaitable[None]]) -> None:
         while True:

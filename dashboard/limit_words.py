@@ -110,6 +110,32 @@ WORDS: dict[str, Words] = {
           "them out again. Either end them before that, or have it wait longer."),
         "broker_transport_options = {'visibility_timeout': 43200}",
     ),
+    "outlives-consumer": Words(
+        _("Jobs of %(tasks)s tasks may outlast RabbitMQ's patience"),
+        _("They are acknowledged late and may run longer than a queue's consumer timeout (%(timeout)s). Then "
+          "it closes the worker's channel, and hands them out again."),
+        "queue_arguments={'x-consumer-timeout': 43_200_000}",
+    ),
+    "transient": Words(
+        _("What waits in %(queues)s queues is lost when RabbitMQ stops"),
+        _("The queues, or the messages in them, are declared not to be kept on disk."),
+        "task_default_delivery_mode = 'persistent'",
+    ),
+    "overflows": Words(
+        _("%(queues)s queues throw jobs away when they are full"),
+        _("They are declared with a length, beyond which the oldest message goes without a word."),
+        "queue_arguments={'x-overflow': 'reject-publish'}",
+    ),
+    "unconfirmed": Words(
+        _("RabbitMQ does not confirm what workers publish"),
+        _("A retry, or the next job of a chain, that is on its way while the server stops is lost unseen."),
+        "broker_transport_options = {'confirm_publish': True}",
+    ),
+    "unprioritised": Words(
+        _("In %(queues)s queues priorities change nothing"),
+        _("They declare no highest priority, so their jobs go in the order in which they came."),
+        "task_queue_max_priority = 9",
+    ),
     "hard-unenforced": Words(
         _("Time limits of %(tasks)s tasks are not enforced"),
         _("The pool of these workers can't end a job: one that hangs holds its slot for ever."),

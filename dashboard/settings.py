@@ -16,6 +16,7 @@ from dashboard.environment import (
     kept_secret,
     log_level,
     one_line,
+    one_of,
     origins,
     path_prefix,
     queue_policies,
@@ -69,10 +70,19 @@ try:
         processes=env.float("KEEP_PROCESSES", 30.0),
     )
     STREAM_CAP = between("STREAM_CAP", env.int("STREAM_CAP", 500_000), 1_000, 100_000_000)
+    JOB_BODY_CAP = between("JOB_BODY_CAP", env.int("JOB_BODY_CAP", 256_000), 1_000, 50_000_000)
+    CLAIM_LEASE = between("CLAIM_LEASE", env.float("CLAIM_LEASE", 30.0), 1, 3600)
+    LARGE_RESULT = between("LARGE_RESULT", env.int("LARGE_RESULT", 256_000), 1_000, 1_000_000_000)
+    LARGE_RESULTS = one_of("LARGE_RESULTS", env.str("LARGE_RESULTS", "database"), "database", "storage")
+    JOB_LOG_LINES = between("JOB_LOG_LINES", env.int("JOB_LOG_LINES", 1_000), 0, 100_000)
+    JOB_LOG_BYTES = between("JOB_LOG_BYTES", env.int("JOB_LOG_BYTES", 64_000), 1_000, 10_000_000)
     KEEP_CELERY_EVENTS = env.bool("KEEP_CELERY_EVENTS", False)
     DURABLE_RESULTS = env.bool("DURABLE_RESULTS", True)
     READ_ONLY = env.bool("READ_ONLY", False)
     READY_TOKEN = env.str("READY_TOKEN", "")
+    API_REQUESTS_PER_MINUTE = between(
+        "API_REQUESTS_PER_MINUTE", env.int("API_REQUESTS_PER_MINUTE", 600), 1, 1_000_000
+    )
     DEMO_JOBS_PER_HOUR = between("DEMO_JOBS_PER_HOUR", env.int("DEMO_JOBS_PER_HOUR", 45_000), 1, 10_000_000)
     LOGGING = {"level": log_level(env.str("LOG_LEVEL", "INFO")), "json": env.bool("LOG_JSON", False)}
 except EnvError as fault:
@@ -96,6 +106,7 @@ INSTALLED_APPS = [
     "csp",
     "django_celery_beat",
     "django_celery_results",
+    "django_tasks",
     "jobs.apps.JobsConfig",
     "workers.apps.WorkersConfig",
     "dashboard.apps.DashboardConfig",
@@ -110,6 +121,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "dashboard.middleware.OwnPagesOnly",
     "dashboard.middleware.SignInRequired",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -147,6 +159,7 @@ FORCE_SCRIPT_NAME = PATH_PREFIX or None
 STATIC_URL = f"{PATH_PREFIX}/static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
+MEDIA_ROOT = DATA_DIR / "files"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
@@ -169,6 +182,7 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_NAME = "nightdesk_csrf"
+CSRF_FAILURE_VIEW = "dashboard.views.account.form_without_mark"
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
@@ -226,6 +240,7 @@ CELERY_TASK_TRACK_STARTED = False
 CELERY_TASK_TIME_LIMIT = HARD_TIME_LIMIT
 CELERY_TASK_SOFT_TIME_LIMIT = SOFT_TIME_LIMIT
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_POOL_RESTARTS = True
 CELERY_WORKER_SEND_TASK_EVENTS = True
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
@@ -248,5 +263,8 @@ CELERY_TASK_PUBLISH_RETRY_POLICY = {
     "interval_max": 1,
 }
 CELERY_TASK_IGNORE_RESULT = False
+
+# Django's own Tasks interface, on Celery
+TASKS = {"default": {"BACKEND": "workers.tasks_backend.CeleryBackend", "QUEUES": [*QUEUES]}}
 
 LOGGING_CONFIG = "dashboard.logs.configure"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from django.db.models import Q
 
 from jobs.models.people import Action, Reach
+from jobs.store.patterns import ANY, matches
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -45,11 +45,22 @@ class Span:
 
     def covers(self, task: str | None, queue: str | None) -> bool:
         """Whether it reaches what has this task and queue; what isn't known is only covered by `*`."""
-        return _matches(self.tasks, task) and _matches(self.queues, queue)
+        return self.covers_task(task) and self.covers_queue(queue)
+
+    def covers_task(self, task: str | None) -> bool:
+        """Whether it reaches any job of this task."""
+        return _matches(self.tasks, task)
+
+    def covers_queue(self, queue: str | None) -> bool:
+        """Whether it reaches any job of this queue."""
+        return _matches(self.queues, queue)
+
+
+ALL_OF_IT = Span((ANY,), (ANY,))
 
 
 def _matches(patterns: Iterable[str], name: str | None) -> bool:
-    return any(pattern == "*" or (name is not None and fnmatchcase(name, pattern)) for pattern in patterns)
+    return any(pattern == ANY or (name is not None and matches(pattern, name)) for pattern in patterns)
 
 
 def has(user: AbstractBaseUser | AnonymousUser, permission: str) -> bool:
@@ -60,15 +71,26 @@ def has(user: AbstractBaseUser | AnonymousUser, permission: str) -> bool:
 
 
 def spans_of(user: AbstractBaseUser | AnonymousUser) -> tuple[Span, ...] | None:
-    """How far `user` reaches; None for everything. One statement."""
+    """How far `user` reaches; None for everything. One statement, once for each object `user`, as Django
+    does it with permissions: whoever asks again later asks with the account as it is then."""
+    known: tuple[Span, ...] | None
+    if (known := getattr(user, "_nightdesk_spans", ())) == ():
+        known = _spans_in_database(user)
+        user._nightdesk_spans = known  # type: ignore[union-attr]
+    return known
+
+
+def _spans_in_database(user: AbstractBaseUser | AnonymousUser) -> tuple[Span, ...] | None:
     if user.is_superuser:  # type: ignore[union-attr]
         return None
     rows = Reach.objects.filter(Q(user=user.pk) | Q(group__user=user.pk)).order_by("pk").distinct()
-    return tuple(Span(_patterns(row.queues), _patterns(row.tasks)) for row in rows) or None
+    spans = tuple(Span(_patterns(row.queues), _patterns(row.tasks)) for row in rows)
+    return None if not spans or ALL_OF_IT in spans else spans
 
 
 def _patterns(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    parts = {part.strip() for part in text.split(",") if part.strip()}
+    return (ANY,) if ANY in parts else tuple(sorted(parts))
 
 
 def reaches(spans: tuple[Span, ...] | None, task: str | None, queue: str | None) -> bool:

@@ -107,8 +107,14 @@ class Batch:
         if decoded is None or len(decoded) != entry.count:
             self._read_one_by_one(entry, skipped)
             return
+        self.events += len(decoded) - skipped
+        job_events, latest = self.job_events, self.last_event_at or 0.0
         for event in decoded[skipped:]:
-            self._take(event, entry.producer)
+            if event is not None:
+                job_events[event.task_id].append(event)
+                if event.at > latest:
+                    latest = event.at
+        self.last_event_at = latest or None
 
     def _read_one_by_one(self, entry: Entry, skipped: int) -> None:
         """Something in there is not as it should be: the events around it are."""
@@ -137,8 +143,7 @@ class Batch:
         self.events += 1
         if event is None:
             return
-        if self.last_event_at is None or event.at > self.last_event_at:
-            self.last_event_at = event.at
+        self.last_event_at = max(self.last_event_at or 0.0, event.at)
         if isinstance(event, JobEvent):
             self.job_events[event.task_id].append(event)
         else:

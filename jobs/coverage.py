@@ -22,7 +22,7 @@ from jobs.seen import read_workers
 from jobs.server_limits import server_limits
 from jobs.servers import ServerSample, sample_of
 from jobs.trust import GAPS_OF, Trust, detail_of, read_trust
-from jobs.worker_facts import setup_of
+from jobs.worker_facts import RabbitFacts, setup_of
 from jobs.worker_limits import KnownWorker, worker_limits
 
 STREAM_NEAR_FULL, STREAM_FULL = 0.8, 0.98
@@ -73,6 +73,11 @@ class Coverage:
     def present(self) -> list[KnownWorker]:
         """Workers that are there."""
         return [known for known in self.workers if known.state != "dead"]
+
+    @property
+    def rabbits(self) -> list[RabbitFacts]:
+        """What they know of RabbitMQ, those that read from one."""
+        return [known.setup.rabbitmq for known in self.present if known.setup and known.setup.rabbitmq]
 
 
 def read_coverage(cluster_id: int, now: datetime) -> Coverage:

@@ -42,6 +42,8 @@ JOB_KINDS = {
     "task-rejected": "rejected",
     "task-cancelled": "requeued",
     "job-progress": "progress",
+    "job-duplicate": "duplicate",
+    "job-log": "log",
 }
 WORKER_KINDS = {"worker-online": "online", "worker-heartbeat": "heartbeat", "worker-offline": "offline"}
 # A recorder writes it in the place of an event that it could not make.
@@ -152,14 +154,19 @@ def _finished(event: JobEvent, offset: float) -> JobEvent | None:
     event.kind = "requeued" if event.requeue and kind == "rejected" else kind
     if kind == "sent":
         event.worker = None
+    elif kind == "duplicate" and not event.delivery:  # of an older release: nobody knows which attempt it is
+        return None
     # In whole microseconds: see values.time.
     event.at = at = round(event.at + offset, 6)
     if not FIRST_TIME < at < LAST_TIME:
         raise Odd("no time")
-    if event.published_at is not None:
-        event.published_at = round(event.published_at, 6)
-    if event.first_published_at is not None:
-        event.first_published_at = round(event.first_published_at, 6)
+    published, first_published = event.published_at, event.first_published_at
+    if published is not None:
+        event.published_at = round(published, 6)
+    if first_published is not None:
+        event.first_published_at = (
+            event.published_at if first_published == published else round(first_published, 6)
+        )
     if event.parent_id == event.task_id:  # Celery makes a job the parent of its own retries
         event.parent_id = None
     return event

@@ -10,24 +10,36 @@ from django.db import connection
 from django.db.models import Max, QuerySet
 
 from jobs.models import (
+    Answer,
     Attempt,
     Bucket,
+    Bulk,
+    BulkItem,
     Cluster,
+    Enqueued,
+    Firing,
     Gap,
     Job,
+    LogPart,
     Payload,
     Producer,
     Quarantine,
     QueueSample,
     Standing,
+    Tag,
     Worker,
     WorkerSample,
 )
+from jobs.models.bulk import BulkState
 from jobs.retention import COLUMNS, Known, Retention
 from jobs.store.turns import deleted
 
 READ_AT_ONCE = 1_000
 AGAIN_AFTER = timedelta(days=1)
+# A preview that nobody has begun.
+DRAFTS_FOR = timedelta(days=1)
+# An answer of the API that may be asked for again.
+ANSWERS_FOR = timedelta(days=2)
 # A process that published nothing for so long may still live: forgotten, its next number looks like a loss.
 PRODUCERS_FOR = timedelta(days=400)
 
@@ -62,13 +74,17 @@ class Sweep:
         return [Known(*row) for row in rows[:READ_AT_ONCE]]
 
 
-def forget_jobs(ids: Sequence[int], retention: Retention, now: datetime) -> None:
-    """Delete these jobs and all that belongs to them, in one transaction, but for those that have revived."""
+def forget_jobs(ids: Sequence[int], retention: Retention, now: datetime) -> list[int]:
+    """Delete these jobs and all that belongs to them, in one transaction, but for those that have revived.
+
+    Those that it has deleted.
+    """
     with deleted():
         over = _locked_while_over(ids, retention, now)
-        for model in (Standing, Payload, Attempt):
+        for model in (Standing, Payload, LogPart, Attempt):
             _delete(model._base_manager.filter(job_id__in=over))
         _delete(Job._base_manager.filter(id__in=over))
+    return over
 
 
 def _locked_while_over(ids: Sequence[int], retention: Retention, now: datetime) -> list[int]:
@@ -93,6 +109,7 @@ def bring_into_memory(ids: Sequence[int]) -> None:
             list(Job.objects.filter(cluster=cluster, task_id__in=of_cluster).values_list("id"))
         list(Attempt.objects.filter(job_id__in=ids).order_by().values_list("state"))
         list(Payload.objects.filter(job_id__in=ids).values_list("withheld"))
+        list(LogPart.objects.filter(job_id__in=ids).values_list("first"))
 
 
 def forget_rows(rows: QuerySet[Any], most: int) -> int:
@@ -122,3 +139,11 @@ def rows_over(retention: Retention, now: datetime) -> Iterator[QuerySet[Any]]:
     yield Gap.objects.filter(ended_at__lt=now - retention.processes)
     yield Quarantine.objects.filter(last_at__lt=now - retention.processes)
     yield Producer.objects.filter(seen_at__lt=now - PRODUCERS_FOR)
+    yield Firing.objects.filter(at__lt=now - retention.samples)
+    yield Answer.objects.filter(at__lt=now - ANSWERS_FOR)
+    yield Enqueued.objects.filter(at__lt=now - retention.open)
+    yield Tag.objects.filter(at__lt=now - retention.open)
+    yield BulkItem.objects.filter(bulk__ended_at__lt=now - retention.processes)
+    drafts = Bulk.objects.filter(state=BulkState.DRAFT, made_at__lt=now - DRAFTS_FOR)
+    yield BulkItem.objects.filter(bulk__in=drafts)
+    yield drafts

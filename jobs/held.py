@@ -48,6 +48,11 @@ class Held:
         found.update(loading.jobs_by_task_id(self._cluster_id, missing))
         return found
 
+    def forget(self, ids: Collection[int]) -> None:
+        """These jobs are no longer recorded."""
+        for task_id in [task_id for task_id, job in self._jobs.items() if job.id in ids]:
+            del self._jobs[task_id]
+
     def workers(self, ids: set[str]) -> dict[str, models.Worker]:
         """The recorded ones among these, by producer."""
         for chunk in loading.chunks(ids - self._workers.keys()):

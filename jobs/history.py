@@ -16,11 +16,13 @@ from django.db.models import F, Min, Sum
 
 from jobs.headlines import HOUR, MINUTE, NOTHING, TREND_HOURS, Flow, total
 from jobs.liveness import seconds_since
-from jobs.models import Bucket, QueueSample, WorkerSample
+from jobs.models import Bucket, QueueSample, Visible, WorkerSample
 from jobs.rollups import Sketch, Sketches
+from jobs.scopes import EVERYTHING, Scope
 
 WINDOW_MINUTES = 60
 SAMPLES_SETTLE_AFTER = 10.0
+MOST_SCOPES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +37,25 @@ class QueueMinute:
 
 @dataclass
 class Memory:
-    """Finished minutes of one cluster, by minute since the epoch."""
+    """Finished minutes of one cluster, by minute since the epoch, as one scope shows them.
+
+    `narrower` are those of other scopes, the one used last at the end.
+    """
 
     latency: dict[int, tuple[tuple[int, int], Sketch]] = field(default_factory=dict)
     queues: dict[int, dict[str, QueueMinute]] = field(default_factory=dict)
     busy: dict[int, float | None] = field(default_factory=dict)
+    narrower: dict[Scope, Memory] = field(default_factory=dict)
+
+    def within(self, scope: Scope) -> Memory:
+        """The memory of what this scope shows."""
+        if scope == EVERYTHING:
+            return self
+        memory = self.narrower.pop(scope) if scope in self.narrower else Memory()
+        self.narrower[scope] = memory
+        for oldest in list(self.narrower)[:-MOST_SCOPES]:
+            self.narrower.pop(oldest, None)
+        return memory
 
     def forget_before(self, minute: int) -> None:
         """Drop what no frame will ask for again."""
@@ -89,16 +105,16 @@ _FLOW = {
 }
 
 
-def read_traffic(cluster_id: int, now: float) -> Traffic:
+def read_traffic(cluster_id: int, now: float, scope: Scope = EVERYTHING) -> Traffic:
     """Four statements over buckets; their cost grows with tasks and queues, not with jobs."""
-    buckets = Bucket.objects.filter(cluster=cluster_id)
+    buckets = Bucket.objects.within(scope).filter(cluster=cluster_id)
     day_ago = int((now - TREND_HOURS * HOUR) // MINUTE)
     oldest_hour = day_ago * MINUTE // HOUR
     hours = buckets.filter(tier=Bucket.HOUR, start__gte=oldest_hour).values_list("start").annotate(**_FLOW)
     before = buckets.filter(
         tier=Bucket.MINUTE, start__gte=oldest_hour * HOUR // MINUTE, start__lt=day_ago
     ).aggregate(**_FLOW)
-    minutes, queues = _read_minutes(cluster_id, window(now).start)
+    minutes, queues = _read_minutes(buckets, window(now).start)
     return Traffic(
         hours={row[0]: _flow(row[1:]) for row in hours.order_by()},
         before_day=_flow(before[name] for name in _FLOW),
@@ -115,9 +131,9 @@ def read_first_hour(cluster_id: int) -> int | None:
     return first
 
 
-def _read_minutes(cluster_id: int, first: int) -> tuple[dict[int, Flow], dict[str, dict[int, Flow]]]:
+def _read_minutes(buckets: Visible, first: int) -> tuple[dict[int, Flow], dict[str, dict[int, Flow]]]:
     rows = (
-        Bucket.objects.filter(cluster=cluster_id, tier=Bucket.MINUTE, start__gte=first)
+        buckets.filter(tier=Bucket.MINUTE, start__gte=first)
         .order_by()
         .values_list("start", "queue")
         .annotate(**_FLOW)
@@ -134,7 +150,9 @@ def _flow(counts: Iterable[int | None]) -> Flow:
     return Flow(*(count or 0 for count in counts))
 
 
-def read_latency(cluster_id: int, minutes: Mapping[int, Flow], memory: Memory) -> dict[int, Sketch]:
+def read_latency(
+    cluster_id: int, minutes: Mapping[int, Flow], memory: Memory, scope: Scope = EVERYTHING
+) -> dict[int, Sketch]:
     """The sketch of queued-to-complete for each minute, read again only where its counts have moved."""
     judged = {minute: (flow.succeeded, flow.failed) for minute, flow in minutes.items()}
     kept = {
@@ -142,15 +160,15 @@ def read_latency(cluster_id: int, minutes: Mapping[int, Flow], memory: Memory) -
         for minute, (counts, sketch) in list(memory.latency.items())
         if judged.get(minute) == counts
     }
-    fresh = _read_sketches(
-        cluster_id, [minute for minute in judged if minute not in kept and any(judged[minute])]
-    )
+    buckets = Bucket.objects.within(scope).filter(cluster=cluster_id)
+    unread = [minute for minute in judged if minute not in kept and any(judged[minute])]
+    fresh = _read_sketches(buckets, unread)
     memory.latency.update({minute: (judged[minute], sketch) for minute, sketch in fresh.items()})
     return {**kept, **fresh}
 
 
-def _read_sketches(cluster_id: int, minutes: list[int]) -> dict[int, Sketch]:
-    rows = Bucket.objects.filter(cluster=cluster_id, tier=Bucket.MINUTE, start__in=minutes)
+def _read_sketches(buckets: Visible, minutes: list[int]) -> dict[int, Sketch]:
+    rows = buckets.filter(tier=Bucket.MINUTE, start__in=minutes)
     by_minute: dict[int, list[Sketch]] = defaultdict(list)
     for minute, text in rows.values_list("start", "sketches"):
         by_minute[minute].append(Sketches.loads(text).ended("total"))
@@ -165,11 +183,14 @@ def merged(sketches: Iterable[Sketch]) -> Sketch:
     return whole
 
 
-def read_queues(cluster_id: int, now: datetime, memory: Memory) -> dict[int, dict[str, QueueMinute]]:
+def read_queues(
+    cluster_id: int, now: datetime, memory: Memory, scope: Scope = EVERYTHING
+) -> dict[int, dict[str, QueueMinute]]:
     """How each queue stood in each minute of the last hour; one statement, of new samples only."""
     unread = _unread(memory.queues, now)
     rows = (
-        QueueSample.objects.filter(cluster=cluster_id, at__gte=_start_of(unread))
+        QueueSample.objects.within(scope)
+        .filter(cluster=cluster_id, at__gte=_start_of(unread))
         .order_by("at")
         .values_list("queue", "at", "depth", "oldest_at")
     )

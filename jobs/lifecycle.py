@@ -2,18 +2,18 @@
 
 Each attempt (retries, delivery) holds the event that says most about it:
 events have a rank, and within an attempt the highest rank stays. Among
-attempts the highest (retries, delivery) decides the job. Where two events
-tell the same fact differently, the smaller value stays, so that order never
-matters.
+attempts the highest (retries, delivery) that is no duplicate decides the job.
+Where two events tell the same fact differently, the smaller value stays, so
+that order never matters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from copy import copy
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from jobs.events import JobEvent
 
@@ -27,7 +27,10 @@ STEPS: dict[str, tuple[int, str]] = {
     "retried": (60, "retrying"),
     "failed": (70, "failed"),
     "succeeded": (80, "succeeded"),
+    # Another message had claimed the job: this attempt ran nothing, and decides nothing.
+    "duplicate": (90, "duplicate"),
 }
+DUPLICATE = STEPS["duplicate"][1]
 LOWEST_END = STEPS["rejected"][0]
 ENDS = frozenset({"succeeded", "failed", "revoked", "rejected"})
 # The kinds of events that tell what job it is: an unknown task only fails.
@@ -109,10 +112,20 @@ def decide(job: Job) -> None:
 
 
 def _deciding(job: Job) -> Attempt | None:
+    if not job.attempts or max(job.attempts)[0] < job.published_retries:
+        return None
+    return _latest(job)
+
+
+def _latest(job: Job) -> Attempt | None:
+    """The latest attempt that is no duplicate."""
     if not job.attempts:
         return None
     latest = job.attempts[max(job.attempts)]
-    return None if latest.retries < job.published_retries else latest
+    if latest.state != DUPLICATE:
+        return latest
+    genuine = [key for key, attempt in job.attempts.items() if attempt.state != DUPLICATE]
+    return job.attempts[max(genuine)] if genuine else None
 
 
 def _state_without_receipt(job: Job) -> str:
@@ -142,9 +155,7 @@ def fold(job: Job | None, task_id: str, events: Iterable[JobEvent]) -> Job:
 
 
 def _copy(job: Job) -> Job:
-    after = copy(job)
-    after.attempts = {key: copy(attempt) for key, attempt in job.attempts.items()}
-    return after
+    return replace(job, attempts={key: replace(attempt) for key, attempt in job.attempts.items()})
 
 
 def _apply(job: Job, event: JobEvent) -> None:
@@ -161,32 +172,48 @@ def _apply(job: Job, event: JobEvent) -> None:
 
 def _retries_untold(job: Job) -> int:
     """Which attempt an event means that doesn't say: the open one, else that of the latest publish."""
-    latest = job.attempts[max(job.attempts)] if job.attempts else None
+    latest = _latest(job)
     return latest.retries if latest is not None and latest.rank < LOWEST_END else job.published_retries
 
 
 def _learn_facts(job: Job, event: JobEvent, retries: int) -> None:
     """Of a publish the latest tells, since a retry may go to another queue; of the rest the smaller value."""
-    for name in LASTING_FACTS:
-        told = getattr(event, name)
-        if told is not None:
-            known = getattr(job, name)
-            if known is None or told < known:
-                setattr(job, name, told)
-    for name in PUBLISH_FACTS:
-        told = getattr(event, name)
-        if told is not None and (retries >= job.published_retries or getattr(job, name) is None):
-            setattr(job, name, told)
+    # Field by field: to go through the names takes a fifth of all folding.
+    if event.task is not None:
+        job.task = _smaller(job.task, event.task)
+    if event.expires_at is not None:
+        job.expires_at = _smaller(job.expires_at, event.expires_at)
+    if event.root_id is not None:
+        job.root_id = _smaller(job.root_id, event.root_id)
+    if event.parent_id is not None:
+        job.parent_id = _smaller(job.parent_id, event.parent_id)
+    if event.group_id is not None:
+        job.group_id = _smaller(job.group_id, event.group_id)
+    if event.retry_of is not None:
+        job.retry_of = _smaller(job.retry_of, event.retry_of)
+    if event.schedule is not None:
+        job.schedule = _smaller(job.schedule, event.schedule)
+    if event.origin is not None:
+        job.origin = _smaller(job.origin, event.origin)
+    if event.release is not None:
+        job.release = _smaller(job.release, event.release)
+    latest = retries >= job.published_retries
+    if event.queue is not None and (latest or job.queue is None):
+        job.queue = event.queue
+    if event.priority is not None and (latest or job.priority is None):
+        job.priority = event.priority
 
 
 def _learn_publish(job: Job, event: JobEvent, retries: int) -> None:
     job.published_retries = max(job.published_retries, retries)
     first = event.first_published_at
-    if first is None and retries == 0:
-        first = event.at if event.kind == "sent" else event.published_at
-    job.published_at = _smaller(job.published_at, first)
     if retries == 0:
-        job.eta = _smaller(job.eta, event.eta)
+        if first is None:
+            first = event.at if event.kind == "sent" else event.published_at
+        if event.eta is not None:
+            job.eta = _smaller(job.eta, event.eta)
+    if first is not None:
+        job.published_at = _smaller(job.published_at, first)
 
 
 def _attempt_of(job: Job, retries: int, delivery: int) -> Attempt:

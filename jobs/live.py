@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
+from jobs import scopes
 from jobs.history import Memory
 from jobs.job_frame import job
 from jobs.models import Heartbeat, Job, Position
@@ -35,8 +36,7 @@ __all__ = [
 ]
 
 Frame = dict[str, Any]
-EVERYTHING = "all"
-NAMES = re.compile(r"(overview|jobs|schedules|coverage|job)(?:(?<=job)-([1-9][0-9]{0,17}))?")
+NAMES = re.compile(r"(overview|jobs|queues|workers|schedules|coverage|job)(?:(?<=job)-([1-9][0-9]{0,17}))?")
 
 
 class Topic(NamedTuple):
@@ -54,12 +54,13 @@ class Topic(NamedTuple):
 
 
 def scope_of(user: AbstractBaseUser | AnonymousUser) -> str | None:
-    """How much `user` may see, None for nothing. Today each active account sees everything."""
-    return EVERYTHING if user.is_authenticated and user.is_active else None
+    """The name of the scope that says how much `user` may see, None for nothing (see jobs.scopes)."""
+    scope = scopes.scope_of(user)
+    return None if scope is None else scopes.known(scope)
 
 
 def topic_named(name: str, scope: str) -> Topic:
-    """The topic of `name` ("overview", "jobs", "schedules", "coverage", "job-17"). Raises ValueError."""
+    """The topic of `name` ("overview", "jobs", "queues", …, "job-17"). Raises ValueError."""
     match = NAMES.fullmatch(name)
     if match is None or (match[1] == "job") != (match[2] is not None):
         raise ValueError(f"no such topic: {name[:40]!r}")
@@ -69,15 +70,17 @@ def topic_named(name: str, scope: str) -> Topic:
 def topic_read(text: str) -> Topic:
     """The topic that travelled as `name.scope`. Raises ValueError."""
     name, dot, scope = text.rpartition(".")
-    if not dot or scope != EVERYTHING:
+    if not dot:
         raise ValueError(f"no such topic: {text[:40]!r}")
+    scopes.named(scope)
     return topic_named(name, scope)
 
 
 def frame(topic: Topic, cluster_id: int, now: datetime, memory: Memory | None = None) -> Frame | None:
     """The present frame of a topic; None if what it is about is not there."""
     if topic.job_id is not None:
-        found = Job.objects.filter(pk=topic.job_id).select_related("payload").first()
+        visible = Job.objects.within(scopes.named(topic.scope))
+        found = visible.filter(pk=topic.job_id).select_related("payload").first()
         return None if found is None else job(found, topic.scope, now)
     if topic.kind == "overview":
         return overview(cluster_id, topic.scope, now, memory)
@@ -93,11 +96,11 @@ def jobs(cluster_id: int, scope: str, now: datetime) -> Frame:
 
 
 # Whose sign of life says that a page should ask again.
-HEARTBEATS = {"schedules": "beat", "coverage": "monitor"}
+HEARTBEATS = {"schedules": "beat", "coverage": "monitor", "queues": "monitor", "workers": "monitor"}
 
 
 def heard(topic: Topic, now: datetime) -> Frame:
-    """Says only that Beat has looked at its schedules, or the monitor at the broker."""
+    """Says only that Beat has looked at its schedules, or the monitor at broker and workers."""
     heartbeats = Heartbeat.objects.filter(name=HEARTBEATS[topic.kind])
     return _moved(topic.kind, topic.scope, now, heartbeats.values_list("at", flat=True).first())
 

@@ -141,15 +141,26 @@ def verdict(sight: Sight, now: datetime) -> Verdict:
     return Verdict("quiet", sight.last_gap)
 
 
-QueueState = Literal["healthy", "late", "none", "idle", "unknown"]
+QueueState = Literal["healthy", "late", "none", "paused", "idle", "unknown"]
 # Worst first, as pages list them.
-QUEUE_STATES: tuple[QueueState, ...] = ("none", "late", "unknown", "healthy", "idle")
+QUEUE_STATES: tuple[QueueState, ...] = ("none", "late", "unknown", "paused", "healthy", "idle")
 
 
 def queue_state(
-    *, depth: int | None, oldest: float | None, target: float | None, served: bool, moving: bool
+    *,
+    depth: int | None,
+    oldest: float | None,
+    target: float | None,
+    served: bool,
+    moving: bool,
+    paused: bool = False,
 ) -> QueueState:
-    """How a queue stands; `served`: an online worker takes from it; `moving`: jobs came or went lately."""
+    """How a queue stands; `served`: an online worker takes from it; `moving`: jobs came or went lately.
+
+    What a person has paused is neither late nor without workers.
+    """
+    if paused:
+        return "paused"
     if depth is None:
         return "unknown"
     if depth > 0 and not served:

@@ -18,11 +18,16 @@ import orjson
 from django.db import connection, transaction
 from django.db.models import F, Q
 
+from jobs import store
 from jobs.models import Action, Cluster, Outgoing
 from jobs.models.people import Outcome
+from jobs.store.tables import moment
+from jobs.store.turns import written
 
 # How long a claim holds: longer than a whole batch may take with a broker that is slow to answer.
 LEASE = timedelta(seconds=60)
+# How long what was just stored is left to the process that stored it.
+IN_HAND = timedelta(seconds=5)
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=2), timedelta(minutes=10)
 LONGEST_FAULT = 500
 
@@ -53,8 +58,36 @@ def put(message: Message, action: Action | None = None) -> Outgoing:
 def put_all(messages: Iterable[Message], action: Action | None = None) -> list[Outgoing]:
     """The same for many, a statement for some hundred of them."""
     now = datetime.now(UTC)
-    rows = [_row(message, now, action) for message in messages]
-    return Outgoing.objects.bulk_create(rows, batch_size=500)
+    return _stored([_row(message, now, action) for message in messages])
+
+
+def put_in_hand(messages: Iterable[Message]) -> list[Outgoing]:
+    """The same, for a process that will publish them itself right after its commit."""
+    now = datetime.now(UTC)
+    rows = [_row(message, now, None) for message in messages]
+    for row in rows:
+        row.claimed_until = now + IN_HAND if row.due_at <= now else None
+    return _stored(rows)
+
+
+def put_many(messages: Iterable[Message]) -> None:
+    """The same as `put_all`, ten times as fast, for whoever needs no rows."""
+    now = datetime.now(UTC)
+    store.insert_outgoing([_values(message, now) for message in messages])
+
+
+def _values(message: Message, now: datetime) -> tuple[Any, ...]:
+    row = _row(message, now, None)
+    created, due = row.created_at.timestamp(), row.due_at.timestamp()
+    properties = (row.task_id, row.task, row.queue, row.priority, row.body, row.headers, row.properties)
+    return (row.cluster_id, *properties, moment(due), moment(created))
+
+
+def _stored(rows: list[Outgoing]) -> list[Outgoing]:
+    if len(rows) != 1:
+        return Outgoing.objects.bulk_create(rows, batch_size=500)
+    rows[0].save(force_insert=True)
+    return rows
 
 
 def _row(message: Message, now: datetime, action: Action | None) -> Outgoing:
@@ -76,8 +109,10 @@ def _row(message: Message, now: datetime, action: Action | None) -> Outgoing:
 def claim(now: datetime, most: int) -> list[Outgoing]:
     """Up to `most` rows that are due and in nobody's hand, the longest due first; now they are in ours."""
     free = Q(claimed_until=None) | Q(claimed_until__lt=now)
-    with transaction.atomic():
-        due = Outgoing.objects.filter(free, due_at__lte=now).order_by("due_at", "pk")
+    due = Outgoing.objects.filter(free, due_at__lte=now).order_by("due_at", "pk")
+    if not due.exists():  # asked for four times a second: SQLite has one writer, and others wait
+        return []
+    with written():
         if connection.features.has_select_for_update_skip_locked:
             due = due.select_for_update(skip_locked=True)
         rows = list(due[:most])
@@ -101,8 +136,23 @@ def postpone(row: Outgoing, fault: str, now: datetime) -> None:
 def published(rows: Sequence[Outgoing]) -> None:
     """They are with the broker: forget them, and say so to the actions whose last ones they were."""
     actions = {row.action_id for row in rows if row.action_id is not None}
+    if not actions:
+        Outgoing.objects.filter(pk__in=[row.pk for row in rows]).delete()
+        return
     with transaction.atomic():
         Outgoing.objects.filter(pk__in=[row.pk for row in rows]).delete()
         waiting = Outgoing.objects.filter(action__in=actions).values("action")
         sent = Action.objects.filter(pk__in=actions, outcome=Outcome.ASKED).exclude(pk__in=waiting)
         sent.update(outcome=Outcome.SENT)
+
+
+def untold(now: datetime, most: int) -> list[Outgoing]:
+    """Rows that are not due, and of which the record doesn't know, since who stored them has died."""
+    before = now - IN_HAND
+    waiting = Outgoing.objects.filter(told=False, due_at__gt=now, created_at__lt=before)
+    return list(waiting.order_by("due_at")[:most])
+
+
+def told(rows: Sequence[Outgoing]) -> None:
+    """The record has been told of these."""
+    Outgoing.objects.filter(pk__in=[row.pk for row in rows]).update(told=True)

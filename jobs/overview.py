@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from django.conf import settings
-
-from jobs import headlines, history
+from jobs import headlines, history, scopes
 from jobs.history import Memory, QueueMinute
 from jobs.job_frame import epoch
-from jobs.liveness import QUEUE_STATES, WorkerState, queue_state, queues_of, seconds_since, slots_by_queue
-from jobs.models import Job, Worker
-from jobs.rollups import UNKNOWN, Sketch
+from jobs.models import Job
+from jobs.queue_rows import age, by_two_minutes, depths, last_known, queue_rows
+from jobs.rollups import Sketch
+from jobs.scopes import Scope
 from jobs.seen import Seen, look
 from jobs.trust import read_trust
+from jobs.worker_frame import worker_row
 
 T = TypeVar("T")
 
@@ -25,9 +25,9 @@ LONGEST_LIST = 100
 
 def overview(cluster_id: int, scope: str, now: datetime, memory: Memory | None = None) -> dict[str, Any]:
     """The `overview` dict of docs/frames.md. At most 15 statements, whatever the number of rows."""
-    seen = look(cluster_id, now, memory if memory is not None else Memory())
+    seen = look(cluster_id, now, memory if memory is not None else Memory(), scopes.named(scope))
     word = seen.trust.verdict(anything_seen=seen.anything)
-    queues = _queues(seen)
+    queues = queue_rows(seen)
     return {
         "topic": f"overview.{scope}",
         "at": seen.at,
@@ -45,9 +45,9 @@ def overview(cluster_id: int, scope: str, now: datetime, memory: Memory | None =
             "workers": _capacity(seen),
         },
         "chart": _chart(seen),
-        "queues": [{**queue, "trend": _trend(seen, queue["name"])} for queue in queues[:LONGEST_LIST]],
-        "workers": [_worker(worker, state) for worker, state in seen.workers[:LONGEST_LIST]],
-        "failures": [_failure(job) for job in seen.failures],
+        "queues": [{**queue, "trend": depths(seen, queue["name"])} for queue in queues[:LONGEST_LIST]],
+        "workers": [worker_row(worker, state, seen.scope) for worker, state in seen.workers[:LONGEST_LIST]],
+        "failures": [_failure(job, seen.scope) for job in seen.failures],
         "schedules": seen.trust.schedules(),
         "record": seen.trust.record(),
     }
@@ -98,7 +98,7 @@ def _latency(seen: Seen) -> dict[str, Any]:
         "p95": whole.quantile(0.95),
         "count": whole.count,
         "oldest": _oldest_waiting(seen),
-        "trend": _by_two_minutes(seen, lambda pair: _p95(seen.latency, pair)),
+        "trend": by_two_minutes(seen, lambda pair: _p95(seen.latency, pair)),
     }
 
 
@@ -109,26 +109,10 @@ def _p95(latency: Mapping[int, Sketch], minutes: Iterable[int]) -> float | None:
 def _oldest_waiting(seen: Seen) -> float | None:
     """The age of the oldest job that waits, in seconds: 0 if none does, None if it can't be known."""
     samples = seen.latest
-    ages = [_age(sample) for sample in samples.values()]
+    ages = [age(sample) for sample in samples.values()]
     known = [age for age in ages if age is not None]
     nothing_waits = bool(samples) and all(sample.depth == 0 for sample in samples.values())
     return max(known, default=0.0 if nothing_waits else None)
-
-
-def _age(sample: QueueMinute | None) -> float | None:
-    """As it was when sampled: what waited then may have started since."""
-    if sample is None or not sample.depth or sample.oldest_at is None:
-        return None
-    return seconds_since(sample.oldest_at, sample.at)
-
-
-def _by_two_minutes(seen: Seen, of: Callable[[Sequence[int]], T]) -> list[T]:
-    minutes = history.window(seen.at)
-    return [of(minutes[i : i + 2]) for i in range(0, len(minutes), 2)]
-
-
-def _last_known(values: Iterable[T | None]) -> T | None:
-    return next((value for value in reversed(list(values)) if value is not None), None)
 
 
 def _capacity(seen: Seen) -> dict[str, Any]:
@@ -138,7 +122,7 @@ def _capacity(seen: Seen) -> dict[str, Any]:
         "known": len(seen.workers),
         "busy": _sum_known(worker.busy for worker in online),
         "slots": _sum_known(worker.slots for worker in online),
-        "trend": _by_two_minutes(seen, lambda pair: _last_known(seen.busy.get(minute) for minute in pair)),
+        "trend": by_two_minutes(seen, lambda pair: last_known(seen.busy.get(minute) for minute in pair)),
     }
 
 
@@ -176,74 +160,13 @@ def _oldest_in(queues: Mapping[str, QueueMinute]) -> float | None:
     return max((queue.oldest for queue in queues.values() if queue.oldest is not None), default=None)
 
 
-def _queues(seen: Seen) -> list[dict[str, Any]]:
-    samples = seen.latest
-    slots = slots_by_queue(seen.online)
-    names = {*settings.QUEUES, *samples, *seen.traffic.queues, *slots} - {UNKNOWN}
-    anywhere = any(worker.queues is None for worker in seen.online)
-    queues = [
-        _queue(name, seen, samples.get(name), slots.get(name, 0), served=name in slots or anywhere)
-        for name in names
-    ]
-    return sorted(
-        queues, key=lambda queue: (QUEUE_STATES.index(queue["state"]), -(queue["oldest"] or 0), queue["name"])
-    )
-
-
-def _queue(
-    name: str, seen: Seen, sample: QueueMinute | None, slots: int | None, *, served: bool
-) -> dict[str, Any]:
-    policy = settings.QUEUES.get(name)
-    target = policy.target if policy else None
-    flow = history.flow_of_last(seen.traffic.queues.get(name, {}), seen.at, headlines.RATE_MINUTES)
-    covered = max(1.0, headlines.covered_seconds(seen.at, seen.traffic.first_minute(seen.at)))
-    depth, oldest = sample.depth if sample else None, _age(sample)
-    moving = bool(flow.published or flow.started or flow.ended)
-    return {
-        "name": name,
-        "state": queue_state(depth=depth, oldest=oldest, target=target, served=served, moving=moving),
-        "depth": depth,
-        "oldest": oldest,
-        "target": target,
-        "in": (flow.published + flow.retried) / covered,
-        "out": flow.started / covered,
-        "slots": slots,
-    }
-
-
-def _trend(seen: Seen, queue: str) -> list[int | None]:
-    return _by_two_minutes(seen, lambda pair: _last_known(_depth(seen, minute, queue) for minute in pair))
-
-
-def _depth(seen: Seen, minute: int, queue: str) -> int | None:
-    sample = seen.samples.get(minute, {}).get(queue)
-    return sample.depth if sample else None
-
-
-def _worker(worker: Worker, state: WorkerState) -> dict[str, Any]:
-    return {
-        "id": worker.pk,
-        "name": worker.name,
-        "pid": worker.pid,
-        "state": state,
-        "busy": worker.busy,
-        "slots": worker.slots,
-        "queues": queues_of(worker) if worker.queues is not None else None,
-        "processed": worker.processed,
-        "version": worker.version,
-        "release": worker.release,
-        "seen": worker.seen_at.timestamp(),
-        "since": epoch(worker.online_at if state == "online" else worker.seen_at),
-    }
-
-
-def _failure(job: Job) -> dict[str, Any]:
+def _failure(job: Job, scope: Scope) -> dict[str, Any]:
     return {
         "id": job.pk,
         "task_id": job.task_id,
         "task": job.task,
         "queue": job.queue,
-        "exception": job.exception,
+        "exception": scope.words_of(job.exception),
         "ended": epoch(job.ended_at),
         "worker": job.worker,
         "attempts": job.attempts,

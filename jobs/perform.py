@@ -9,6 +9,7 @@ together or not at all; what came of it is told by events.
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
@@ -53,7 +54,8 @@ class Actor:
 class Subject:
     """What a command is about, as it stands before: `task` and `queue` are what a reach is measured by.
 
-    `before` is JSON-able. `count` is how many things the command touches.
+    `before` is JSON-able. `count` is how many things the command touches. With
+    `each`, they are many, and the command holds each of them against the reach.
     """
 
     kind: str
@@ -63,6 +65,7 @@ class Subject:
     before: Any = None
     count: int | None = 1
     cluster_id: int = 1
+    each: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,9 +118,11 @@ def perform(by: Actor, command: Command, reason: str = "", once: str | None = No
     """
     if once is not None and (earlier := _earlier(by, once)):
         return _same(earlier, command)
+    subject, hindrance = _looked_at(by.user, command)
     try:
         with transaction.atomic():
-            return _performed(by, command, reason.strip()[:LONGEST_REASON], once)
+            action = _written(by, command, subject, reason.strip()[:LONGEST_REASON], once)
+            return _refused(action, hindrance) if hindrance else _executed(action, command)
     except IntegrityError:
         # Two requests under one key at the same moment: the other one was first.
         if once is None or not (earlier := _earlier(by, once)):
@@ -129,30 +134,44 @@ def forbidden(
     user: User, command: type[Command] | Command, task: str | None, queue: str | None
 ) -> Refused | None:
     """Why `user` may not use `command` on what has this task and queue; None if they may."""
-    if settings.READ_ONLY:
-        return Refused("read_only", "This installation is read-only.")
-    if not access.has(user, command.permission):
-        return Refused("permission", f"You lack the permission: {access.PERMISSIONS[command.permission]}.")
+    if lack := lacking(user, command.permission):
+        return lack
     if not access.reaches(access.spans_of(user), task, queue):
         return Refused("reach", "This queue or task is beyond your reach.")
     return None
 
 
-def _performed(by: Actor, command: Command, reason: str, once: str | None) -> Action:
+def lacking(user: User, permission: str) -> Refused | None:
+    """Why `user` may do nothing that takes this permission; None if they may, as far as they reach."""
+    if settings.READ_ONLY:
+        return Refused("read_only", "This installation is read-only.")
+    if not access.has(user, permission):
+        return Refused("permission", f"You lack the permission: {access.PERMISSIONS[permission]}.")
+    return None
+
+
+def _looked_at(user: User, command: Command) -> tuple[Subject, Refused | None]:
+    """What it is about, and why not: read before the transaction, since SQLite has one writer at a time."""
     try:
-        subject = command.subject(by.user)
+        subject = command.subject(user)
     except Refused as refusal:
-        subject = Subject("?", "?", count=0)
-        return _refused(_written(by, command, subject, reason, once), refusal)
-    action = _written(by, command, subject, reason, once)
-    if hindrance := forbidden(by.user, command, subject.task, subject.queue):
-        return _refused(action, hindrance)
+        return Subject("?", "?", count=0), refusal
+    return subject, _hindrance(user, command, subject)
+
+
+def _executed(action: Action, command: Command) -> Action:
     try:
         with transaction.atomic():
             settled = command.execute(action)
     except Refused as refusal:
         return _refused(action, refusal)
     return settle(action, settled)
+
+
+def _hindrance(user: User, command: Command, subject: Subject) -> Refused | None:
+    if subject.each:
+        return lacking(user, command.permission)
+    return forbidden(user, command, subject.task, subject.queue)
 
 
 def _written(by: Actor, command: Command, subject: Subject, reason: str, once: str | None) -> Action:
@@ -183,7 +202,11 @@ def arguments_of(command: Command) -> dict[str, Any]:
 
 def _told(value: Any) -> str:
     """JSON of it, without secrets."""
-    return orjson.dumps(REDACTOR.clean(value, TEXT_LENGTH).value, default=str).decode()
+    cleaned = REDACTOR.clean(value, TEXT_LENGTH).value
+    try:
+        return orjson.dumps(cleaned, default=str).decode()
+    except TypeError:  # a number beyond 64 bits
+        return json.dumps(cleaned, default=str)
 
 
 def _refused(action: Action, refusal: Refused) -> Action:
@@ -192,18 +215,27 @@ def _refused(action: Action, refusal: Refused) -> Action:
 
 def settle(action: Action, settled: Settled, refusal: str | None = None) -> Action:
     """Write down what came of an open action; one that is settled stays as it is."""
-    changes: dict[str, Any] = {"outcome": settled.outcome, "detail": settled.detail[:LONGEST_DETAIL]}
-    if settled.after is not None:
-        changes["after"] = _told(settled.after)
-    if settled.count is not None:
-        changes["count"] = settled.count
-    if refusal is not None:
-        changes["refusal"] = refusal
-    if settled.outcome not in OPEN_OUTCOMES:
-        changes["settled_at"] = datetime.now(UTC)
-    Action.objects.filter(pk=action.pk).update(**changes)
-    action.refresh_from_db()
+    changes = _changes(settled, refusal)
+    moved = not changes or Action.objects.filter(pk=action.pk).update(**changes)
+    if moved:
+        for name, value in changes.items():
+            setattr(action, name, value)
+    else:
+        action.refresh_from_db()
     return action
+
+
+def _changes(settled: Settled, refusal: str | None) -> dict[str, Any]:
+    """The columns that say more than that it was asked."""
+    told = {
+        "outcome": settled.outcome if settled.outcome != Outcome.ASKED else None,
+        "detail": settled.detail[:LONGEST_DETAIL] or None,
+        "after": None if settled.after is None else _told(settled.after),
+        "count": settled.count,
+        "refusal": refusal,
+        "settled_at": None if settled.outcome in OPEN_OUTCOMES else datetime.now(UTC),
+    }
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _earlier(by: Actor, once: str) -> Action | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -23,10 +23,12 @@ from jobs import models, store
 from jobs.batch import REFUSALS, SAMPLE_LENGTH, Batch, Hole, Producer, StreamEntry, cut
 from jobs.held import Held
 from jobs.lifecycle import Job, fold
+from jobs.log_lines import rows_of
 from jobs.rollups import Deltas, Key, Tally, counted
 from jobs.rows import attempt_rows, bucket_row, job_row, payload_rows, standing_change
-from jobs.store.tables import Row, moment
-from jobs.store.turns import written
+from jobs.store.sqlite_process import SqliteProcess
+from jobs.store.tables import Move, Row, moment
+from jobs.store.turns import turn, written
 from jobs.workers import fold_workers, worker_row
 from nightdesk.entry import stream_time
 from nightdesk.options import SENSITIVE_KEYS
@@ -118,6 +120,10 @@ class Record:
 
     # In memory
 
+    def forget(self, ids: Collection[int]) -> None:
+        """These jobs were deleted: what comes of them now begins anew, and is no rest of what they were."""
+        self._held.forget(ids)
+
     def prepare(self, entries: Sequence[StreamEntry], refused: str = "") -> Prepared:
         """Fold the entries into what is held, which moves on; with `refused`, set all of them aside."""
         return self._prepare(self._read(entries, refused))
@@ -161,9 +167,7 @@ class Record:
                 job.id, self._next_id = self._next_id, self._next_id + 1
 
     def _tallies(self, before: Mapping[str, Job], after: Mapping[str, Job]) -> dict[tuple[int, Key], Tally]:
-        minutes = Deltas()
-        for task_id, job in after.items():
-            minutes.move(counted(before.get(task_id)), counted(job))
+        minutes = Deltas.of((counted(before.get(task_id)), counted(job)) for task_id, job in after.items())
         hours = minutes.wider(models.Bucket.HOUR // models.Bucket.MINUTE)
         days = hours.wider(models.Bucket.DAY // models.Bucket.HOUR)
         tiers = {models.Bucket.MINUTE: minutes, models.Bucket.HOUR: hours, models.Bucket.DAY: days}
@@ -183,6 +187,7 @@ class Record:
                 for id, job in after.items()
                 for row in payload_rows(before.get(id), job, batch.job_events[id])
             ],
+            "log": [row for id, job in after.items() for row in rows_of(job.id, batch.job_events[id])],
         }
 
     def _producer_row(self, id: str, producer: Producer) -> list[object]:
@@ -190,15 +195,12 @@ class Record:
 
     # In the database
 
-    def write(self, prepared: Prepared) -> Committed:
-        """Write a batch, all or none; raises Fenced or DatabaseError."""
+    def write(self, prepared: Prepared, elsewhere: SqliteProcess | None = None) -> Committed:
+        """Write a batch, all or none; raises Fenced or DatabaseError. `elsewhere`: who writes for us."""
         batch = prepared.batch
-        with written():
-            self._move_position(prepared)
-            for kind, rows in prepared.rows.items():
-                store.write(kind, rows)
-            store.settle(prepared.settled)
-            self._write_faults(batch)
+        moved = self._write(prepared) if elsewhere is None else self._write_by(elsewhere, prepared)
+        if not moved:
+            raise Fenced(f"the position is no longer {prepared.after_id}")
         return Committed(
             jobs=prepared.job_ids,
             events=batch.events,
@@ -206,13 +208,27 @@ class Record:
             quarantined=sum(count for count, _ in batch.odd.values()),
         )
 
-    def _move_position(self, prepared: Prepared) -> None:
+    def _write(self, prepared: Prepared) -> bool:
+        with written():
+            moved = store.move_position(self._move(prepared))
+            if moved:
+                for kind, rows in prepared.rows.items():
+                    store.write(kind, rows)
+                store.settle(prepared.settled)
+                self._write_faults(prepared.batch)
+        return moved
+
+    def _write_by(self, process: SqliteProcess, prepared: Prepared) -> bool:
+        if prepared.batch.holes or prepared.batch.odd:
+            return self._write(prepared)
+        with turn():
+            return process.write(self._move(prepared), prepared.rows, prepared.settled)
+
+    def _move(self, prepared: Prepared) -> Move:
         now = time.time()
         lag = max(0.0, now - stream_time(prepared.last_id))
-        if not store.move_position(
-            self._position_id, prepared.after_id, prepared.last_id, prepared.batch.last_event_at, now, lag
-        ):
-            raise Fenced(f"the position is no longer {prepared.after_id}")
+        event_at = prepared.batch.last_event_at
+        return Move(self._position_id, prepared.after_id, prepared.last_id, event_at, now, lag)
 
     def _write_faults(self, batch: Batch) -> None:
         models.Gap.objects.bulk_create([self._gap(hole) for hole in batch.holes])
@@ -251,13 +267,16 @@ class Record:
         models.Position.objects.filter(id=self._position_id).update(source=self.source)
 
     def note_gap(self, reason: str, began: float, ended: float) -> None:
-        """A span, in seconds by the stream's clock, of which nobody can say what is missing; noted once."""
-        models.Gap.objects.get_or_create(
+        """A span, in seconds by the stream's clock, of which nobody can say what is missing.
+
+        It is noted once, and grows while what follows it is cut off as well before it is read.
+        """
+        models.Gap.objects.update_or_create(
             cluster_id=self.cluster_id,
             source=self.source,
             reason=reason,
             began_at=_utc(min(began, ended)),
-            ended_at=_utc(max(began, ended)),
+            defaults={"ended_at": _utc(max(began, ended))},
         )
 
     def rewind(self) -> None:

@@ -8,6 +8,8 @@ a recount at any time.
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -24,7 +26,6 @@ SHORTEST = 1e-4
 COUNTS = ("published", "started", "retried", "succeeded", "failed", "revoked", "rejected")
 MEASURES = ("wait", "run", "total")
 SKETCHED = ("succeeded", "failed")
-MOMENTS = ("published", "started", "retried")
 UNKNOWN = "?"
 
 
@@ -73,7 +74,7 @@ class Sketch:
         return None
 
     def as_json(self) -> dict[str, Any]:
-        return {"n": self.count, "us": self.us, "b": {str(k): n for k, n in self.bins.items()}}
+        return {"n": self.count, "us": self.us, "b": self.bins}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Sketch:
@@ -105,7 +106,7 @@ class Sketches(dict[tuple[str, str], Sketch]):
         for (outcome, measure), sketch in self.items():
             if sketch.count or sketch.bins:
                 data.setdefault(outcome, {})[measure] = sketch.as_json()
-        return orjson.dumps(data).decode()
+        return orjson.dumps(data, option=orjson.OPT_NON_STR_KEYS).decode()
 
     @classmethod
     def loads(cls, text: str) -> Sketches:
@@ -116,47 +117,32 @@ class Sketches(dict[tuple[str, str], Sketch]):
         )
 
 
-class End(NamedTuple):
-    """A job's end as the counters see it."""
-
-    minute: int
-    outcome: str
-    wait: float | None
-    run: float | None
-    total: float | None
-
-
-class Counted(NamedTuple):
-    """All that a job adds to the counters; minutes since the epoch."""
-
-    task: str
-    queue: str
-    published: tuple[int, ...]
-    started: tuple[int, ...]
-    retried: tuple[int, ...]
-    end: End | None
+# Seconds that a job waited, ran and took in all, as far as they are known.
+Durations = tuple[float | None, float | None, float | None]
+# One thing that a job adds to the counters: minute since the epoch, task, queue, name of the count, and
+# of an end the durations.
+Fact = tuple[int, str, str, str, Durations | None]
+# All that a job adds to the counters.
+Counted = tuple[Fact, ...]
 
 
-def counted(job: Job | None) -> Counted | None:
-    """What `job` adds to the counters."""
+def counted(job: Job | None) -> Counted:
+    """What `job` adds to the counters, in the order in which it mostly comes about."""
     if job is None:
-        return None
-    attempts = job.attempts.values()
-    return Counted(
-        job.task or UNKNOWN,
-        job.queue or UNKNOWN,
-        () if job.published_at is None else (minute_of(job.published_at),),
-        tuple([minute_of(a.started_at) for a in attempts if a.started_at is not None]),
-        tuple([minute_of(a.ended_at) for a in attempts if a.state == "retrying" and a.ended_at is not None]),
-        _end_of(job),
-    )
-
-
-def _end_of(job: Job) -> End | None:
-    attempt, ended_at = job.deciding, job.ended_at
-    if attempt is None or ended_at is None:
-        return None
-    return End(minute_of(ended_at), attempt.state, attempt.wait, run_of(attempt), job.total)
+        return ()
+    task, queue = job.task or UNKNOWN, job.queue or UNKNOWN
+    facts = list[Fact]()
+    if job.published_at is not None:
+        facts.append((minute_of(job.published_at), task, queue, "published", None))
+    for attempt in job.attempts.values():
+        if attempt.started_at is not None:
+            facts.append((minute_of(attempt.started_at), task, queue, "started", None))
+        if attempt.state == "retrying" and attempt.ended_at is not None:
+            facts.append((minute_of(attempt.ended_at), task, queue, "retried", None))
+    end, ended_at = job.deciding, job.ended_at
+    if end is not None and ended_at is not None:
+        facts.append((minute_of(ended_at), task, queue, end.state, (end.wait, run_of(end), job.total)))
+    return tuple(facts)
 
 
 def minute_of(at: float) -> int:
@@ -188,48 +174,31 @@ class Tally:
 class Deltas(dict[Key, Tally]):
     """What is to be added to the minute buckets."""
 
-    def move(self, before: Counted | None, after: Counted | None) -> None:
-        """Take back what a job added before, and add what it adds now."""
-        if before is None or after is None or (before.task, before.queue) != (after.task, after.queue):
-            if before is not None:
-                self._add(before, -1)
-            if after is not None:
-                self._add(after, 1)
-        elif before != after:
-            self._add_change(before, after)
+    @classmethod
+    def of(cls, changes: Iterable[tuple[Counted, Counted]]) -> Deltas:
+        """Take back what each job added before, and add what it adds now."""
+        taken, added = list[Fact](), list[Fact]()
+        for before, after in changes:
+            if after[: len(before)] == before:  # a job mostly goes on from where it was
+                added += after[len(before) :]
+            else:
+                taken += before
+                added += after
+        deltas = cls()
+        deltas._add(added, 1)
+        deltas._add(taken, -1)
+        return deltas
 
-    def _add(self, job: Counted, weight: int) -> None:
-        for name in MOMENTS:
-            self._add_moments(job, name, weight)
-        self._add_end(job, weight)
+    def _add(self, facts: Iterable[Fact], weight: int) -> None:
+        for (minute, task, queue, name, durations), times in Counter(facts).items():
+            tally = self._at(Key(minute, task, queue))
+            tally.counts[name] += weight * times
+            if durations is not None and name in SKETCHED:
+                for measure, seconds in zip(MEASURES, durations, strict=True):
+                    if seconds is not None:
+                        tally.sketches.at(name, measure).add(seconds, weight * times)
 
-    def _add_change(self, before: Counted, after: Counted) -> None:
-        """Of a job whose buckets are known by the same names, only what differs."""
-        for name in MOMENTS:
-            if getattr(before, name) != getattr(after, name):
-                self._add_moments(before, name, -1)
-                self._add_moments(after, name, 1)
-        if before.end != after.end:
-            self._add_end(before, -1)
-            self._add_end(after, 1)
-
-    def _add_moments(self, job: Counted, name: str, weight: int) -> None:
-        for minute in getattr(job, name):
-            self._at(minute, job).counts[name] += weight
-
-    def _add_end(self, job: Counted, weight: int) -> None:
-        if job.end is None:
-            return
-        minute, outcome, *durations = job.end
-        tally = self._at(minute, job)
-        tally.counts[outcome] += weight
-        if outcome in SKETCHED:
-            for measure, seconds in zip(MEASURES, durations, strict=True):
-                if seconds is not None:
-                    tally.sketches.at(outcome, measure).add(seconds, weight)
-
-    def _at(self, minute: int, job: Counted) -> Tally:
-        key = Key(minute, job.task, job.queue)
+    def _at(self, key: Key) -> Tally:
         tally = self.get(key)
         if tally is None:
             tally = self[key] = Tally()
@@ -239,7 +208,7 @@ class Deltas(dict[Key, Tally]):
         """The same in buckets that are so many times as wide."""
         wide = Deltas()
         for key, tally in self.items():
-            wide.setdefault(Key(key.minute // times, key.task, key.queue), Tally()).merge(tally)
+            wide._at(Key(key.minute // times, key.task, key.queue)).merge(tally)
         return wide
 
 

@@ -26,7 +26,7 @@ def job_row(cluster_id: int, job: Job) -> Row:
     return [
         job.id, cluster_id, job.task_id,
         job.task, job.queue, job.state,
-        attempt.retries if job.deciding else job.published_retries, attempt.delivery, attempt.rank,
+        max(attempt.retries, job.published_retries), attempt.delivery, attempt.rank,
         len(job.attempts), job.priority,
         moment(job.published_at), moment(job.eta), moment(job.expires_at),
         moment(attempt.received_at), moment(attempt.started_at), moment(ended_at),

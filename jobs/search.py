@@ -11,9 +11,13 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from django.db.models import Q, QuerySet
+
 from jobs.headlines import HOUR, TREND_HOURS
-from jobs.models import Bucket, Cluster, Job, Standing, State, Visible
+from jobs.models import Bucket, Cluster, Job, Standing, State
 from jobs.rollups import UNKNOWN
+from jobs.scopes import Scope, scope_of
+from jobs.store.patterns import ANY
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -57,55 +61,53 @@ EMPTY = Page(jobs=[], older=None, newer=None, count=0, more=False)
 def find(query: Query, user: AbstractBaseUser | AnonymousUser) -> Page:
     """The page of jobs that `user` may see. At most five statements."""
     candidates = Candidates.of(query, user)
-    if query.after is not None:
-        return _page_after(query, candidates, user)
-    ids, older = candidates.older_than(query.before)
-    newer = ids[0] if ids and query.before is not None else None
-    return _page(ids, older, newer, candidates, user)
-
-
-def _page_after(query: Query, candidates: Candidates, user: AbstractBaseUser | AnonymousUser) -> Page:
-    """The page of the next newer jobs; the first page if there are not enough of them to fill one."""
-    assert query.after is not None
-    ids = candidates.newer_than(query.after)
-    if len(ids) <= PAGE_SIZE:
-        ids, older = candidates.older_than(None)
-        return _page(ids, older, None, candidates, user)
-    shown = ids[:PAGE_SIZE][::-1]
-    return _page(shown, shown[-1], shown[0], candidates, user)
-
-
-def _page(
-    ids: list[int],
-    older: int | None,
-    newer: int | None,
-    candidates: Candidates,
-    user: AbstractBaseUser | AnonymousUser,
-) -> Page:
+    ids, older, newer = candidates.page(query.before, query.after)
     count, more = candidates.count()
     found = Job.objects.visible_to(user).in_bulk(ids)
-    return Page([found[pk] for pk in ids if pk in found], older, newer, count, more)
+    jobs = [found[pk] for pk in ids if pk in found]
+    for job in jobs:
+        job.exception = candidates.scope.words_of(job.exception)
+    return Page(jobs, older, newer, count, more)
 
 
 @dataclass(frozen=True)
 class Candidates:
     """Rows, one a job, that an index finds in the order of their ids; `residue` no index serves."""
 
-    rows: Visible
-    residue: dict[str, str]
+    rows: QuerySet[Any]
+    residue: Q
+    scope: Scope
 
     @classmethod
     def of(cls, query: Query, user: AbstractBaseUser | AnonymousUser) -> Candidates:
-        wanted = {"state": query.state, "task": query.task, "queue": query.queue}
+        scope = scope_of(user)
+        if scope is None:
+            return cls(Job.objects.none(), Q(), Scope())
+        left = scope.within(query.task, query.queue)
+        wanted = {"state": query.state, "task": query.task, "queue": query.queue or _only_queue(left)}
         told = {name: value for name, value in wanted.items() if value}
         by_standing = query.state is not None and query.state != State.SUCCEEDED
         served = {"state"} if by_standing else set()
         served |= {"task"} if "task" in told else {"queue"}
         model: type[Job] | type[Standing] = Standing if by_standing else Job
-        rows = model.objects.visible_to(user).filter(
+        rows = model.objects.filter(
             cluster=query.cluster_id, **{name: value for name, value in told.items() if name in served}
         )
-        return cls(rows, {name: value for name, value in told.items() if name not in served})
+        residue = {name: value for name, value in told.items() if name not in served}
+        unmeasured = left.within(told.get("task"), told.get("queue"))
+        return cls(rows, Q(**residue) & unmeasured.rows("task", "queue"), scope)
+
+    def page(self, before: int | None, after: int | None) -> tuple[list[int], int | None, int | None]:
+        """The ids of a page, newest first, and where the older and the newer neighbour begin."""
+        if after is None:
+            ids, older = self.older_than(before)
+            return ids, older, ids[0] if ids and before is not None else None
+        ids = self.newer_than(after)
+        if len(ids) > PAGE_SIZE:
+            shown = ids[:PAGE_SIZE][::-1]
+            return shown, shown[-1], shown[0]
+        # There are not enough newer ones to fill a page: it is the first.
+        return *self.older_than(None), None
 
     def older_than(self, before: int | None) -> tuple[list[int], int | None]:
         """A page of ids, newest first, and where the next one begins."""
@@ -122,6 +124,13 @@ class Candidates:
         found = self._look(self.rows.filter(pk__gt=after).order_by("pk"), PAGE_SIZE + 1)
         return found.ids[: PAGE_SIZE + 1]
 
+    def window(self, before: int | None, most: int = WINDOW) -> Look:
+        """Those among the next `most` candidates, newest first, that match; `edge` is where to go on."""
+        rows = self.rows if before is None else self.rows.filter(pk__lt=before)
+        found = _ids(rows.order_by("-pk")[: most + 1])
+        edge = found[most - 1] if len(found) > most else None
+        return Look(self._left_by_residue(found[:most]), edge)
+
     def count(self) -> tuple[int, bool]:
         """How many there are, and whether there may be more than that."""
         if self.residue:
@@ -133,7 +142,7 @@ class Candidates:
     def _newest(self) -> Look:
         return self._look(self.rows.order_by("-pk"), WINDOW)
 
-    def _look(self, rows: Visible, wanted: int) -> Look:
+    def _look(self, rows: QuerySet[Any], wanted: int) -> Look:
         """The first `wanted` of these rows; or those among the first WINDOW that the residue leaves.
 
         In two statements: asked in one, a planner may begin with the residue, and walk through the record.
@@ -142,8 +151,19 @@ class Candidates:
             return Look(_ids(rows[:wanted]), None)
         window = _ids(rows[: WINDOW + 1])
         edge = window[WINDOW - 1] if len(window) > WINDOW else None
-        left = set(_ids(rows.model.objects.filter(pk__in=window[:WINDOW], **self.residue)))
-        return Look([pk for pk in window if pk in left], edge)
+        return Look(self._left_by_residue(window[:WINDOW]), edge)
+
+    def _left_by_residue(self, window: list[int]) -> list[int]:
+        if not self.residue:
+            return window
+        left = set(_ids(self.rows.model.objects.filter(self.residue, pk__in=window)))
+        return [pk for pk in window if pk in left]
+
+
+def _only_queue(scope: Scope) -> str | None:
+    """The one queue that a scope is about, if so: that an index serves."""
+    queues = {queue for span in scope.spans or () for queue in span.queues}
+    return next(iter(queues)) if len(queues) == 1 and ANY not in "".join(queues) else None
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,13 @@ from datetime import datetime, timedelta
 from jobs import history
 from jobs.history import Memory, QueueMinute, Traffic
 from jobs.liveness import WorkerState, worker_states
-from jobs.models import Job, Standing, State, Worker
+from jobs.models import Job, Pause, Standing, State, Worker
 from jobs.rollups import Sketch
+from jobs.scopes import EVERYTHING, Scope
 from jobs.trust import Trust, fresh, read_trust
 
 LATEST_FAILURES = 8
+FAILURES_LOOKED_AT = 1_000
 MOST_WORKERS = 1_000
 DEAD_SHOWN_FOR = timedelta(hours=24)
 
@@ -23,6 +25,7 @@ class Seen:
     """All that the overview needs. Minutes are counted since the epoch."""
 
     now: datetime
+    scope: Scope
     trust: Trust
     traffic: Traffic
     latency: Mapping[int, Sketch]
@@ -30,6 +33,7 @@ class Seen:
     busy: Mapping[int, float | None]
     workers: Sequence[tuple[Worker, WorkerState]]
     failures: Sequence[Job]
+    pauses: Mapping[str, Pause]
     anything: bool
 
     @property
@@ -51,20 +55,23 @@ class Seen:
         return {queue: sample for queue, sample in latest.items() if fresh(sample.at, self.now)}
 
 
-def look(cluster_id: int, now: datetime, memory: Memory) -> Seen:
+def look(cluster_id: int, now: datetime, memory: Memory, scope: Scope = EVERYTHING) -> Seen:
     """Everything at once; finished minutes come from `memory`, which learns those it lacks."""
+    memory = memory.within(scope)
     trust = read_trust(cluster_id, now)
-    traffic = history.read_traffic(cluster_id, now.timestamp())
+    traffic = history.read_traffic(cluster_id, now.timestamp(), scope)
     workers = read_workers(cluster_id, trust)
     seen = Seen(
         now=now,
+        scope=scope,
         trust=trust,
         traffic=traffic,
-        latency=history.read_latency(cluster_id, traffic.minutes, memory),
-        samples=history.read_queues(cluster_id, now, memory),
+        latency=history.read_latency(cluster_id, traffic.minutes, memory, scope),
+        samples=history.read_queues(cluster_id, now, memory, scope),
         busy=history.read_busy(cluster_id, now, memory),
         workers=workers,
-        failures=_read_failures(cluster_id),
+        failures=_read_failures(cluster_id, scope),
+        pauses=read_pauses(cluster_id),
         anything=bool(workers) or _any_job(cluster_id, traffic),
     )
     memory.forget_before(history.window(seen.at).start)
@@ -75,6 +82,11 @@ def _any_job(cluster_id: int, traffic: Traffic) -> bool:
     return traffic.first_hour is not None or Job.objects.filter(cluster=cluster_id).exists()
 
 
+def read_pauses(cluster_id: int) -> dict[str, Pause]:
+    """The pauses by queue, also those that are just being lifted."""
+    return {pause.queue: pause for pause in Pause.objects.filter(cluster=cluster_id)}
+
+
 def read_workers(cluster_id: int, trust: Trust) -> list[tuple[Worker, WorkerState]]:
     """Each worker that should be there, with its state, worst first; one statement."""
     standing = Worker.objects.filter(
@@ -83,6 +95,10 @@ def read_workers(cluster_id: int, trust: Trust) -> list[tuple[Worker, WorkerStat
     return worker_states(standing.order_by("-seen_at")[:MOST_WORKERS], trust.as_of)
 
 
-def _read_failures(cluster_id: int) -> list[Job]:
-    standing = Standing.objects.filter(cluster=cluster_id, state=State.FAILED).select_related("job")
-    return [row.job for row in standing.order_by("-job_id")[:LATEST_FAILURES]]
+def _read_failures(cluster_id: int, scope: Scope) -> list[Job]:
+    """The newest that the scope shows; where that is narrow, among the newest of all."""
+    failed = Standing.objects.filter(cluster=cluster_id, state=State.FAILED).order_by("-job_id")
+    if scope.spans is not None:
+        rows = failed.values_list("job_id", "task", "queue")[:FAILURES_LOOKED_AT]
+        failed = failed.filter(pk__in=[pk for pk, task, queue in rows if scope.covers(task, queue)])
+    return [row.job for row in failed.select_related("job")[:LATEST_FAILURES]]

@@ -38,10 +38,10 @@ def text(value: Any, longest: int = TEXT_LENGTH) -> str | None:
 
 
 def names(value: Any) -> str | None:
-    """A list of names, as one text with commas."""
+    """A list of names, as one text with commas; empty for an empty list, None for anything else."""
     if not isinstance(value, list):
         return None
-    return name(",".join(item for item in value if isinstance(item, str)), 500)
+    return name(",".join(item for item in value if isinstance(item, str)), 500) or ""
 
 
 def number(value: Any) -> float | None:

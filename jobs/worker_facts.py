@@ -29,6 +29,22 @@ class TaskCounts:
 
 
 @dataclass(frozen=True)
+class RabbitFacts:
+    """What a worker knows of its RabbitMQ; see `nightdesk.rabbitmq.facts`."""
+
+    version: str | None = None
+    queues: int | None = None
+    quorum: int | None = None
+    classic: int | None = None
+    prioritised: int | None = None
+    transient: int | None = None
+    overflowing: int | None = None
+    consumer_timeout: float | None = None
+    confirms: bool | None = None
+    heartbeat: float | None = None
+
+
+@dataclass(frozen=True)
 class Setup:
     """How a worker is set up. None is "not told"; limits and timeouts are seconds."""
 
@@ -43,15 +59,19 @@ class Setup:
     transport: str | None = None
     visibility_timeout: float | None = None
     requeues_lost: bool | None = None
+    pool_restarts: bool | None = None
+    autoscale: bool | None = None
+    rabbitmq: RabbitFacts | None = None
     tasks: TaskCounts = TaskCounts()
 
 
 def worker_facts(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns of Worker: those of MOVING, and `setup` as JSON text; None where the event doesn't tell."""
+    """Columns of Worker: those of MOVING, `held`, and `setup` as JSON; None where the event doesn't tell."""
     told = raw.get("setup")
     return {
         "events": _flag(raw.get("events")),
         **{name: values.count(raw.get(name)) for name in MOVING[1:]},
+        "held": values.names(raw.get("held")),
         "setup": orjson.dumps(_read(told)).decode() if isinstance(told, Mapping) else None,
     }
 
@@ -61,26 +81,24 @@ def setup_of(text: str | None) -> Setup | None:
     if text is None:
         return None
     told = orjson.loads(text)
-    return Setup(**{**told, "tasks": TaskCounts(**told["tasks"])})
+    rabbit = told.get("rabbitmq")
+    parts = {"rabbitmq": rabbit and RabbitFacts(**rabbit), "tasks": TaskCounts(**told["tasks"])}
+    return Setup(**{**told, **parts})
 
 
 def _read(told: Mapping[str, Any]) -> dict[str, Any]:
-    tasks = told.get("tasks")
-    counts = tasks if isinstance(tasks, Mapping) else {}
-    read = {name: _reader(name)(told.get(name)) for name in _names(Setup) if name != "tasks"}
-    return {**read, "tasks": {name: _reader(name)(counts.get(name)) for name in _names(TaskCounts)}}
+    rabbit, tasks = told.get("rabbitmq"), told.get("tasks")
+    return {
+        **_read_as(Setup, told),
+        "rabbitmq": _read_as(RabbitFacts, rabbit) if isinstance(rabbit, Mapping) else None,
+        "tasks": _read_as(TaskCounts, tasks if isinstance(tasks, Mapping) else {}),
+    }
 
 
-def _names(of: type[Setup] | type[TaskCounts]) -> list[str]:
-    return [field.name for field in fields(of)]
-
-
-def _reader(name: str) -> Callable[[Any], Any]:
-    if name in ("visibility_timeout", "late_longest"):
-        return values.duration
-    if name == "requeues_lost":
-        return _flag
-    return values.count if name == "prefetch" or name in _names(TaskCounts) else _short
+def _read_as(kind: type[Facts], told: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told of the fields of `kind`, each read as its type asks for; the rest is not told."""
+    readers = {field.name: READERS.get(str(field.type)) for field in fields(kind)}
+    return {name: read(told.get(name)) for name, read in readers.items() if read is not None}
 
 
 def _short(value: Any) -> str | None:
@@ -89,3 +107,12 @@ def _short(value: Any) -> str | None:
 
 def _flag(value: Any) -> bool | None:
     return value if isinstance(value, bool) else None
+
+
+Facts = Setup | RabbitFacts | TaskCounts
+READERS: Mapping[str, Callable[[Any], Any]] = {
+    "str | None": _short,
+    "int | None": values.count,
+    "float | None": values.duration,
+    "bool | None": _flag,
+}

@@ -12,7 +12,7 @@ from jobs.known_faults import FAULTS, Effect, Fault, known_faults, mended_in
 from jobs.limits import Limit, Tone
 from jobs.liveness import WorkerState
 from jobs.models import Worker
-from jobs.worker_facts import Setup
+from jobs.worker_facts import RabbitFacts, Setup
 
 # Those whose faults are known.
 PACKAGES = ("celery", "kombu")
@@ -159,10 +159,13 @@ def outlives_its_message(setup: Setup | None) -> bool | None:
     """Whether a job acknowledged late may run longer than its broker waits; None if that can't be known."""
     if setup is None or setup.tasks.late is None:
         return None
-    if setup.visibility_timeout is None or not setup.tasks.late:
-        return False
+    return setup.visibility_timeout is not None and _outlasts(setup, setup.visibility_timeout)
+
+
+def _outlasts(setup: Setup, seconds: float) -> bool:
+    """Whether a job acknowledged late may run for as long as that."""
     unbounded = bool(setup.tasks.late_unlimited) or can_enforce(setup, "hard") is False
-    return unbounded or (setup.tasks.late_longest or 0.0) >= setup.visibility_timeout
+    return bool(setup.tasks.late) and (unbounded or (setup.tasks.late_longest or 0.0) >= seconds)
 
 
 def _outlives(known: KnownWorker) -> dict[str, float] | None:
@@ -170,6 +173,39 @@ def _outlives(known: KnownWorker) -> dict[str, float] | None:
     if setup is None or not outlives_its_message(setup):
         return None
     return {"tasks": setup.tasks.late or 0, "timeout": setup.visibility_timeout or 0.0}
+
+
+def _rabbit(known: KnownWorker) -> RabbitFacts | None:
+    return known.setup.rabbitmq if known.setup else None
+
+
+def _outlives_consumer(known: KnownWorker) -> dict[str, float] | None:
+    """Of queues that declare nothing the server's own timeout counts, which nobody here knows."""
+    rabbit, setup = _rabbit(known), known.setup
+    if setup is None or rabbit is None or rabbit.consumer_timeout is None:
+        return None
+    risky = _outlasts(setup, rabbit.consumer_timeout)
+    return {"tasks": setup.tasks.late or 0, "timeout": rabbit.consumer_timeout} if risky else None
+
+
+def _queues_that(count: str) -> Callable[[KnownWorker], dict[str, float] | None]:
+    def of(known: KnownWorker) -> dict[str, float] | None:
+        queues = getattr(_rabbit(known), count, None)
+        return {"queues": queues} if queues else None
+
+    return of
+
+
+def _unprioritised(known: KnownWorker) -> dict[str, float] | None:
+    rabbit = _rabbit(known)
+    if rabbit is None or rabbit.queues is None or rabbit.prioritised is None:
+        return None
+    return {"queues": rabbit.queues - rabbit.prioritised} if rabbit.prioritised < rabbit.queues else None
+
+
+def _unconfirmed(known: KnownWorker) -> dict[str, float] | None:
+    rabbit = _rabbit(known)
+    return {} if rabbit is not None and rabbit.confirms is False else None
 
 
 def _early(known: KnownWorker) -> dict[str, float] | None:
@@ -217,10 +253,15 @@ WORKER_FINDINGS = (
     WorkerFinding("unstamped", "sight", "warn", _unstamped),
     WorkerFinding("setup-unknown", "sight", "idle", _setup_unknown),
     WorkerFinding("outlives", "jobs", "warn", _outlives),
+    WorkerFinding("outlives-consumer", "jobs", "warn", _outlives_consumer),
+    WorkerFinding("transient", "jobs", "warn", _queues_that("transient")),
+    WorkerFinding("overflows", "jobs", "warn", _queues_that("overflowing")),
     WorkerFinding("hard-unenforced", "jobs", "warn", _hard_unenforced),
     WorkerFinding("soft-unenforced", "jobs", "idle", _soft_unenforced),
     WorkerFinding("requeues-lost", "jobs", "warn", _requeues),
     WorkerFinding("prefetches-all", "jobs", "warn", _prefetches_all),
     WorkerFinding("prefetches", "jobs", "idle", _prefetches),
     WorkerFinding("early-acks", "jobs", "idle", _early),
+    WorkerFinding("unconfirmed", "jobs", "idle", _unconfirmed),
+    WorkerFinding("unprioritised", "jobs", "idle", _unprioritised),
 )

@@ -24,6 +24,7 @@ FACTS = (
     "release",
     "freq",
     "setup",
+    "held",
     *MOVING,
 )
 

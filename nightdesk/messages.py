@@ -8,6 +8,8 @@ from typing import Any
 STAMP = "nightdesk"
 # Which delivery of its message a request is: for the pool's process, never for another message.
 DELIVERY = "nightdesk_delivery"
+# The job whose second life a message is.
+RETRY_OF = "nightdesk_retry_of"
 
 Told = Mapping[str, Any]
 
@@ -63,7 +65,7 @@ def lineage(header: Told) -> dict[str, Any]:
         "parent_id": header.get("parent_id"),
         "group": header.get("group"),
         "schedule": header.get("periodic_task_name"),
-        "retry_of": header.get("nightdesk_retry_of"),
+        "retry_of": header.get(RETRY_OF),
         "origin": header.get("origin"),
     }
 

@@ -17,7 +17,7 @@ from typing import Any
 from celery import Celery, signals
 from celery.exceptions import SoftTimeLimitExceeded
 
-from nightdesk import pool_process
+from nightdesk import paused, pool_process
 from nightdesk.capture import NOT_CAPTURED, captured_body
 from nightdesk.dispatcher import JOB_EVENTS, recording_dispatcher
 from nightdesk.messages import (
@@ -39,6 +39,8 @@ from nightdesk.writer import StreamWriter
 FAULT = "recorder-fault"
 WORKER_EVENTS = frozenset({"worker-online", "worker-heartbeat", "worker-offline"})
 CELERY_REQUEST = "celery.worker.request:Request"
+# By name: what it imports is for workers alone.
+READ_REVOKED = "nightdesk.revoked:ReadRevoked"
 OFF_SWITCH = "NIGHTDESK_RECORDER"
 TRACEBACK_LENGTH = 20_000
 TEXT_LENGTH = 2_000
@@ -111,6 +113,7 @@ class Recorder:
         self.counts = Counts()
         self._receiving: Any = None
         self._gave_up_at = -DRAIN_AGAIN
+        self._standing_still = paused.step_of(lambda: paused.read_paused(options.url), self.count_fault)
 
     def connect(self) -> None:
         # Celery reads a class as well as the name of one.
@@ -119,11 +122,15 @@ class Recorder:
             self.app.Task.Request == CELERY_REQUEST
         ):  # else it is a subclass of RecordedRequest, or goes without
             self.app.Task.Request = "nightdesk.request:RecordedRequest"
+        self.app.steps["consumer"].add(READ_REVOKED)
+        self.app.steps["consumer"].add(self._standing_still)
         for signal, hook in self._hooks():
             signal.connect(hook, weak=False, dispatch_uid=f"nightdesk.{hook.__name__}")
         atexit.register(self.drain)
 
     def disconnect(self) -> None:
+        self.app.steps["consumer"].discard(READ_REVOKED)
+        self.app.steps["consumer"].discard(self._standing_still)
         for signal, hook in self._hooks():
             signal.disconnect(hook, dispatch_uid=f"nightdesk.{hook.__name__}")
         atexit.unregister(self.drain)

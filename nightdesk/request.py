@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+from celery.exceptions import TaskRevokedError
 from celery.worker.request import Request
+from celery.worker.state import revoked
 
 from nightdesk import recorder
 from nightdesk.messages import DELIVERY
@@ -19,6 +22,15 @@ class RecordedRequest(Request):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.request_dict[DELIVERY] = recorder.delivery_number()
+
+    def on_accepted(self, pid: Any, time_accepted: float) -> None:
+        """A thread takes what was handed to the pool long ago: it may have been revoked since.
+
+        Celery looks before it hands over, which a pool of processes lets it do late enough.
+        """
+        if pid == os.getpid() and self.id in revoked and self.revoked():
+            raise TaskRevokedError(self.id)
+        super().on_accepted(pid, time_accepted)
 
     def send_event(self, type: str, **fields: Any) -> None:
         told = self.request_dict

@@ -10,6 +10,8 @@ from typing import Any
 
 from celery import Celery
 
+from nightdesk import paused, rabbitmq
+
 VERSION = "0.1.0"
 PACKAGES = ("celery", "kombu", "billiard", "redis")
 CELERYS_OWN = "celery."
@@ -39,13 +41,18 @@ class Counts:
 
 
 def moving_facts(worker: Any, counts: Counts, faults: int, dropped: int) -> dict[str, Any]:
-    """What may change from beat to beat; `events`: does it send the events of its jobs?"""
+    """What may change from beat to beat.
+
+    `events`: does it send the events of its jobs? `held`: queues that it does
+    not read since it found them paused.
+    """
     return {
         "events": _sends_task_events(worker),
         "received": counts.received,
         "unstamped": counts.unstamped,
         "faults": faults,
         "dropped": dropped,
+        "held": sorted(paused.held_by(getattr(worker, "consumer", None))),
     }
 
 
@@ -68,6 +75,9 @@ def setup(app: Celery, worker: Any) -> dict[str, Any]:
         "visibility_timeout": _visibility_timeout(app, transport),
         "requeues_lost": bool(app.conf.task_reject_on_worker_lost)
         and not app.conf.get("task_retry_on_worker_lost", False),
+        "pool_restarts": bool(app.conf.worker_pool_restarts),
+        "autoscale": getattr(worker, "autoscaler", None) is not None,
+        "rabbitmq": rabbitmq.facts(app, worker) if transport == rabbitmq.TRANSPORT else None,
         "tasks": _task_counts(own_tasks(app), worker.time_limit, worker.soft_time_limit),
     }
 

@@ -47,7 +47,7 @@ class StreamWriter:
         # A fork keeps what is known of the clock: it is its host's.
         self.offset: float | None = None
         self._offsets: deque[float] = deque(maxlen=OFFSET_SAMPLES)
-        self._spool = Spool(options.spool, options.url, options.stream) if options.spool else None
+        self._spool = _spool_of(options) if options.spool else None
         self.restart()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self.restart)
@@ -126,7 +126,7 @@ class StreamWriter:
             self._drop_oldest()
             self.dropped += 1
         if self.dropped > before:
-            self._shorten_the_spool()
+            self._forget_in_the_spool()
 
     def _drop_oldest(self) -> None:
         self._pending_bytes -= len(self._pending.popleft())
@@ -209,7 +209,7 @@ class StreamWriter:
         with self._lock:
             while self._pending and self._first_seq <= last_sent:
                 self._drop_oldest()
-            self._shorten_the_spool()
+            self._forget_in_the_spool()
 
     def _send_for_the_dead(self) -> None:
         """Send what others of this host left in the spool when they were killed, under their own numbers."""
@@ -220,11 +220,11 @@ class StreamWriter:
             for first, some in cut_into_entries(first_seq, events):
                 self._send(producer, first, some)
 
-    def _shorten_the_spool(self) -> None:
+    def _forget_in_the_spool(self) -> None:
         if self._spool is None:
             return
         try:
-            self._spool.keep_only(self._first_seq, self._pending, self._pending_bytes)
+            self._spool.forget_before(self._first_seq)
         except OSError as fault:
             self._give_up_the_spool(fault)
 
@@ -269,6 +269,10 @@ def cut_into_entries(first_seq: int, events: Sequence[str]) -> list[tuple[int, l
         entries[-1][1].append(event)
         size += len(event)
     return entries
+
+
+def _spool_of(options: Options) -> Spool:
+    return Spool(options.spool, options.url, options.stream, options.buffer_bytes)
 
 
 def _text(value: str | bytes) -> str:

@@ -213,11 +213,16 @@ def is_put_back(life: Life) -> None:
     life.of_request("task-rejected", "queued", requeue=True)
 
 
+def is_a_duplicate(life: Life) -> None:
+    """A chord's body that was published twice: another message has claimed it, and this one runs nothing."""
+    life.of_request("job-duplicate", "duplicate", POOL)
+
+
 RUNS = (
     succeeds, succeeds_and_is_lost, fails, runs_out_of_time, rejects_itself, fails_unacknowledged,
     is_rejected, is_terminated, goes_on,
 )  # fmt: skip
-LEFT = (goes_on, is_cancelled, is_put_back, succeeds, fails, runs_out_of_time)
+LEFT = (goes_on, is_cancelled, is_put_back, succeeds, fails, runs_out_of_time, is_a_duplicate)
 
 
 @st.composite
@@ -246,7 +251,17 @@ def lives(draw: st.DrawFn, uuid: str = "a") -> Life:
     if life.draw(st.sampled_from([True, True, True, False])):
         life.start()
         life.draw(st.sampled_from(RUNS))(life)
+    if life.draw(st.sampled_from([False, False, True])):
+        _deliver_a_duplicate(life, stamped=told)
     return life
+
+
+def _deliver_a_duplicate(life: Life, stamped: bool) -> None:
+    life.take()
+    life.receive(stamped)
+    if life.draw(st.booleans()):
+        life.of_request("task-started", "running")
+    is_a_duplicate(life)
 
 
 def _deliver(life: Life, stamped: bool) -> None:

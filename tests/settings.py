@@ -17,8 +17,10 @@ if ON_POSTGRESQL:
     os.environ["DATABASE_URL"] = f"postgresql://nightdesk@/nightdesk?host={tempfile.mkdtemp(prefix='nd-pg-')}"
 
 from dashboard.settings import *  # noqa: E402, F403
-from dashboard.settings import DATA_DIR, DATABASES, STATIC_ROOT, STORAGES  # noqa: E402
+from dashboard.settings import DATA_DIR, DATABASES, INSTALLED_APPS, STATIC_ROOT, STORAGES  # noqa: E402
 
+# The shop of docs/guide.md, which has no migrations.
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.guide.shop"]
 # A file, not memory: workers, Beat and monitor of a test are real processes that share it.
 DATABASES["default"]["TEST"] = {"NAME": None if ON_POSTGRESQL else str(DATA_DIR / "test.sqlite3")}
 # The suite itself is no web process, also where it holds the pages' application.

@@ -20,6 +20,10 @@ SETUP = {
     "redis": "8.0.1", "pool": "prefork", "prefetch": 1, "transport": "redis", "visibility_timeout": 3600.0,
     "requeues_lost": False,
 }  # fmt: skip
+RABBIT = {
+    "version": "3.13.7", "queues": 3, "quorum": 2, "classic": 1, "prioritised": 3, "transient": 0,
+    "overflowing": 0, "consumer_timeout": None, "confirms": True, "heartbeat": 120.0,
+}  # fmt: skip
 COUNTS = {"events": True, "received": 18_400, "unstamped": 0, "faults": 0, "dropped": 0}
 WELL = ServerFacts(
     version="7.2.4",
@@ -46,6 +50,13 @@ def a_worker(now: datetime, name: str = "default@ams-1", **changes: Any) -> Work
     """A worker that has told how it is set up."""
     facts = {"slots": 4, "queues": "default", "online_at": now - timedelta(hours=7), "seen_at": now}
     return Worker.objects.create(producer=name, name=name, **facts, **told(**changes))
+
+
+def a_worker_of_rabbitmq(now: datetime, name: str = "amqp@ams-4", **changes: Any) -> Worker:
+    """A worker that reads from a RabbitMQ; `changes` are of RABBIT, or the columns of a worker's tasks."""
+    tasks = changes.pop("tasks", None)
+    rabbit = {**RABBIT, **changes}
+    return a_worker(now, name, transport="amqp", visibility_timeout=None, rabbitmq=rabbit, tasks=tasks)
 
 
 def a_broker(now: datetime, *, ok: bool = True, **changes: Any) -> None:
@@ -87,6 +98,9 @@ def much_is_ill(now: datetime) -> None:
     a_worker(now, "imports@ams-2", tasks=endless, pool="threads", unstamped=310, faults=2, dropped=1_204)
     a_worker(
         now, "reports@ams-3", pool="gevent", prefetch=0, requeues_lost=True, celery="5.5.3", kombu="5.5.4"
+    )
+    a_worker_of_rabbitmq(
+        now, transient=1, overflowing=1, prioritised=0, confirms=False, consumer_timeout=1800.0
     )
     Worker.objects.create(producer="old", name="old@ams-9", seen_at=now, online_at=now - timedelta(days=2))
     Producer.objects.create(id="c0ffee77aa", last_seq=10, lost=1_204, seen_at=now)

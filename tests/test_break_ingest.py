@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from django.db import InterfaceError, OperationalError, ProgrammingError, connec
 
 from jobs import models, store
 from jobs.batch import StreamEntry
+from jobs.record import Record
 from jobs.store.faults import may_be_of_the_data
+from nightdesk.entry import stream_time
 from tests.harness import Installation, eventually
 from tests.harness.processes import python
 from tests.stream import START, entry_of, life_of
@@ -275,15 +278,47 @@ def test_what_the_cap_cuts_off_while_the_monitor_works_is_a_gap(
     entries = lives(*"abcdef")
     add(client, *entries[:2])
     work_until(redis_url, is_recorded(entries[1]))
-    with client.pipeline() as pipe:
-        for stream_id, fields in entries[2:]:
-            pipe.xadd(STREAM, fields, id=stream_id)  # type: ignore[arg-type]
-        pipe.xtrim(STREAM, maxlen=1, approximate=False)
-        pipe.execute()
+    add_beyond_the_cap(client, *entries[2:])
     work_until(redis_url, is_recorded(entries[-1]))
     assert succeeded() == {"a", "b", "f"}
     assert set(models.Gap.objects.values_list("reason", "lost")) == {("cap", None), ("sequence", 12)}
     assert_counters_equal_a_recount()
+
+
+def add_beyond_the_cap(client: redis.Redis, *entries: StreamEntry) -> None:
+    """Only the last one is left."""
+    with client.pipeline() as pipe:
+        for stream_id, fields in entries:
+            pipe.xadd(STREAM, fields, id=stream_id)  # type: ignore[arg-type]
+        pipe.xtrim(STREAM, maxlen=1, approximate=False)
+        pipe.execute()
+
+
+def test_what_the_cap_cuts_off_while_the_monitor_is_stuck_is_one_gap_that_grows(
+    client: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = lives(*"abcdef")
+    add(client, *entries[:2])
+    work_until(redis_url, is_recorded(entries[1]))
+    with monkeypatch.context() as stuck:
+        stuck.setattr("workers.monitor.ingest.PAUSE_LONGEST", 0.05)
+        stuck.setattr(Record, "write", locked)
+        for entry in entries[2:5]:
+            add_beyond_the_cap(client, entry)
+            work_until(redis_url, lambda: gap_ends_at(entry))  # noqa: B023
+    assert models.Gap.objects.count() == 1
+    work_until(redis_url, is_recorded(entries[4]))
+    gaps = models.Gap.objects.order_by("id").values_list("reason", "lost")
+    assert list(gaps) == [("cap", None), ("sequence", 8)]
+
+
+def locked(*_: Any) -> None:
+    raise OperationalError("database is locked")
+
+
+def gap_ends_at(entry: StreamEntry) -> bool:
+    ended = datetime.fromtimestamp(stream_time(entry[0]), UTC)
+    return models.Gap.objects.filter(reason="cap", ended_at=ended).exists()
 
 
 @pytest.mark.slow

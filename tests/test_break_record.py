@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -181,9 +182,5 @@ class AfterReload(TestCase):
             record.commit([entry])
         model = fold(None, "a", [event_of(told) for told in events])
         back = loading.jobs_by_task_id(CLUSTER, ["a"])["a"]
-        was, now = counted(model), counted(back)
-        assert was is not None
-        assert now is not None
-        assert (sorted(now.started), sorted(now.retried)) == (sorted(was.started), sorted(was.retried))
-        assert (now.published, now.end) == (was.published, was.end)
+        assert Counter(counted(back)) == Counter(counted(model))
         assert_counters_equal_a_recount()

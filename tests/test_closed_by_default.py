@@ -36,6 +36,9 @@ ADDRESSES = sorted(
     address for address in addresses(get_resolver()) if "^" not in address and "(?P" not in address
 )
 
+PROGRAMS = "/api/"
+PAGES = [address for address in ADDRESSES if not address.startswith(PROGRAMS)]
+
 
 def test_the_list_of_addresses_is_not_empty() -> None:
     assert {"/", "/jobs/", "/jobs/1/", "/jobs/~1/", "/schedules/", "/live/", "/admin/"} <= set(ADDRESSES)
@@ -44,7 +47,7 @@ def test_the_list_of_addresses_is_not_empty() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("method", ["get", "post", "put", "delete"])
-@pytest.mark.parametrize("address", [address for address in ADDRESSES if address not in OPEN])
+@pytest.mark.parametrize("address", [one for one in PAGES if one not in OPEN])
 def test_a_stranger_is_sent_to_sign_in(client: Client, address: str, method: str) -> None:
     response = getattr(client, method)(address)
     if response.status_code == 405:
@@ -53,6 +56,16 @@ def test_a_stranger_is_sent_to_sign_in(client: Client, address: str, method: str
     assert response.status_code == 302
     assert response["Location"].split("?")[0] in {"/sign-in/", "/admin/login/"}
     assert response.content == b""
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("method", ["get", "post", "put", "delete"])
+@pytest.mark.parametrize("address", [one for one in ADDRESSES if one.startswith(PROGRAMS)])
+def test_a_program_without_a_token_is_told_so(client: Client, address: str, method: str) -> None:
+    response = getattr(client, method)(address, content_type="application/json")
+    assert response.status_code in (401, 404, 405)
+    assert response["Content-Type"] == "application/problem+json"
+    assert "Location" not in response
 
 
 @pytest.mark.django_db

@@ -11,12 +11,13 @@ from celery.app.task import Context
 from celery.exceptions import ChordError
 from django_celery_results.models import ChordCounter, TaskResult  # type: ignore[attr-defined]
 
+from jobs.models import Attempt, Job, Standing
 from tests import tasks
 from tests.harness import Installation, RedisServer, eventually
 from tests.working import lines, worker
 from workers.app import app
 from workers.brokers import connect
-from workers.models import BodyClaim
+from workers.chords import publish_body
 from workers.results import ResultBackend
 
 QUEUE = "default"
@@ -79,7 +80,7 @@ def test_a_worker_killed_between_count_and_publish_leaves_the_body_to_the_next_d
     installation: Installation, redis_url: str, noted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noted.with_name("noted.die-before").write_text("the worker as well")
-    first = worker(installation)
+    first = worker(installation, CLAIM_LEASE="2")
     result = sums(noted)()
     eventually(lambda: first.exit_code is not None, 30)
     assert lines(noted) == []
@@ -102,7 +103,7 @@ def test_a_header_that_fails_fails_the_body_and_tells_why(installation: Installa
     assert isinstance(result.result, ChordError)
     assert "currency" in str(result.result)
     eventually(lambda: lines(noted) == ["errback"])
-    assert not ChordCounter.objects.exists()
+    eventually(lambda: not ChordCounter.objects.exists())
 
 
 def test_chords_without_a_header_within_others_and_in_chains_all_end(
@@ -121,16 +122,27 @@ def test_chords_without_a_header_within_others_and_in_chains_all_end(
     found = {name: result.get(timeout=60) for name, (result, _) in results.items()}
     assert found == {name: expected for name, (_, expected) in results.items()}
     assert lines(noted) == ["body"] * len(results)
-    assert not ChordCounter.objects.exists()
+    eventually(lambda: not ChordCounter.objects.exists())
 
 
-@pytest.mark.django_db
-def test_of_two_messages_that_carry_one_body_the_first_to_start_runs_and_may_run_again() -> None:
-    backend = ResultBackend(app=app)
-    assert backend.may_start("body", "first")
-    assert not backend.may_start("body", "second")
-    assert backend.may_start("body", "first")  # delivered again, since its worker was killed
-    assert BodyClaim.objects.get().token == "first"
+@pytest.mark.django_db(transaction=True)
+def test_of_a_body_that_was_published_twice_the_record_knows_which_message_ran(
+    installation: Installation, redis_url: str, noted: Path
+) -> None:
+    for _ in range(2):
+        publish_body(tasks.total_noted.s(str(noted)).set(task_id="body"), [1, 2])
+    worker(installation)
+    installation.monitor()
+
+    eventually(lambda: Attempt.objects.filter(state="duplicate").exists(), 30)
+    eventually(lambda: all_done(redis_url))
+    assert lines(noted) == ["body"]
+    eventually(lambda: Job.objects.get().state == "succeeded")
+    first, second = Attempt.objects.all()
+    assert (first.state, second.state) == ("succeeded", "duplicate")
+    assert first.delivery < second.delivery
+    assert second.ended_at is not None
+    assert not Standing.objects.exists()
 
 
 @pytest.mark.django_db

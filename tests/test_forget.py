@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import redis
 from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
@@ -17,9 +19,11 @@ from jobs import forgetting, models
 from jobs.forgetting import Sweep
 from jobs.record import Record
 from jobs.retention import Retention
+from jobs.store import checkpoints
 from tests.harness import eventually
-from tests.stream import START, entry_of, life_of
+from tests.stream import START, entry_of, life_of, raw
 from workers.monitor import prune as prune_loop
+from workers.monitor.ingest import STREAM, Ingest
 from workers.monitor.prune import FEWEST, MOST, STEP_SECONDS, Pruner, next_rows
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
@@ -169,6 +173,45 @@ def test_a_job_that_revives_before_its_step_stays_whole(monkeypatch: pytest.Monk
     assert models.Attempt.objects.exclude(job__in=models.Job.objects.all()).count() == 0
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_job_that_is_heard_of_after_it_was_forgotten_begins_anew(redis_url: str) -> None:
+    late = raw("task-started", "old", 40, retries=1)
+    with redis.Redis.from_url(redis_url) as client, working(Ingest(redis_url, lambda _: None)) as ingest:
+        tell(client, [*life_of("old", end="task-failed"), *life_of("latest")], first_seq=1)
+        forgetting = Pruner(lambda: True, forgotten=ingest.forget)
+        prune(forgetting, datetime.fromtimestamp(START, UTC) + 31 * DAY)
+        assert kept() == {"latest"}
+        tell(client, [late], first_seq=9)
+    old = models.Job.objects.get(task_id="old")
+    assert (old.state, old.task, old.attempts) == ("running", None, 1)
+    assert [len(rows) for rows in rows_of(old)] == [1, 0, 1]
+
+
+@contextmanager
+def working(ingest: Ingest) -> Iterator[Ingest]:
+    """A monitor's loop, in a thread of its own."""
+    stop = threading.Event()
+
+    def run() -> None:
+        ingest.run(stop)
+        connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield ingest
+    finally:
+        stop.set()
+        thread.join(10)
+
+
+def tell(client: redis.Redis, events: list[Any], first_seq: int) -> None:
+    """Write an entry, and wait until it is recorded."""
+    stream_id, fields = entry_of(events, first_seq=first_seq)
+    client.xadd(STREAM, fields, id=stream_id)  # type: ignore[arg-type]
+    eventually(lambda: models.Position.objects.filter(last_id=stream_id).exists())
+
+
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer at a time")
 @pytest.mark.django_db(transaction=True)
 def test_a_job_that_revives_in_an_open_commit_is_waited_for() -> None:
@@ -254,6 +297,26 @@ def test_counters_outlive_the_jobs() -> None:
     assert kept() == {"latest"}
     hours = models.Bucket.objects.filter(tier=models.Bucket.HOUR).values_list("published", "succeeded")
     assert list(hours) == [(1, 1)]
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="PostgreSQL brings in its log by itself")
+@pytest.mark.django_db(transaction=True)
+def test_nothing_is_deleted_while_the_log_is_brought_in() -> None:
+    job("old", "succeeded", 10)
+    job("latest", "queued", 0)
+
+    def work() -> None:
+        prune()
+        connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with checkpoints.apart():
+            pruning = pool.submit(work)
+            with pytest.raises(TimeoutError):
+                pruning.result(0.3)
+            assert kept() == {"old", "latest"}
+        pruning.result(30)
+    assert kept() == {"latest"}
 
 
 def test_steps_grow_and_shrink_with_the_time_they_take() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.events import JobEvent, Odd, WorkerEvent, parse
-from jobs.lifecycle import ENDS, STEPS, Job, advance, fold
+from jobs.lifecycle import ENDS, LASTING_FACTS, PUBLISH_FACTS, STEPS, Job, advance, fold
 from jobs.rollups import Deltas, Tally, counted
 
 START = 1_790_000_000.0
@@ -83,14 +83,12 @@ def test_within_an_attempt_a_rank_is_never_taken_back(events: list[JobEvent]) ->
 @given(events_of_a_job(), st.randoms(use_true_random=False))
 def test_counters_moved_step_by_step_equal_a_recount(events: list[JobEvent], random: Any) -> None:
     random.shuffle(events)
-    moved, job = Deltas(), None
+    changes, job = [], None
     for told in events:
         after = advance(job, told)
-        moved.move(counted(job), counted(after))
+        changes.append((counted(job), counted(after)))
         job = after
-    recounted = Deltas()
-    recounted.move(None, counted(job))
-    assert _not_empty(moved) == _not_empty(recounted)
+    assert _not_empty(Deltas.of(changes)) == _not_empty(Deltas.of([((), counted(job))]))
 
 
 def _not_empty(deltas: Deltas) -> dict[Any, Any]:
@@ -99,6 +97,20 @@ def _not_empty(deltas: Deltas) -> dict[Any, Any]:
 
 def _content(tally: Tally) -> tuple[dict[str, int], Any]:
     return tally.counts, json.loads(tally.sketches.dumps())
+
+
+@pytest.mark.parametrize("name", LASTING_FACTS)
+def test_of_a_lasting_fact_the_smaller_one_told_stays(name: str) -> None:
+    facts: list[dict[str, Any]] = [{name: value} for value in ("b", "a", "c", None)]
+    told = [event("sent", retries=n, **fact) for n, fact in enumerate(facts)]
+    assert getattr(fold(None, "id", told), name) == "a"
+
+
+@pytest.mark.parametrize("name", PUBLISH_FACTS)
+def test_where_a_job_is_its_latest_publish_tells(name: str) -> None:
+    facts: list[tuple[int, dict[str, Any]]] = [(n, {name: value}) for n, value in [(0, 2), (2, 3), (1, 1)]]
+    told = [*(event("sent", retries=n, **fact) for n, fact in facts), event("sent", retries=3)]
+    assert getattr(fold(None, "id", told), name) == 3
 
 
 def test_advance_leaves_the_given_job_as_it_is() -> None:

@@ -20,7 +20,7 @@ from tests import lives
 from tests.lives import WRITERS, Life, Told
 from tests.stream import entry_of
 from tests.test_record_events import CLUSTER, SOURCE, assert_counters_equal_a_recount
-from tests.truth import ENDED, Known, truth
+from tests.truth import ENDED, Known, deciding, truth
 from tests.truth import FACTS as TOLD_FACTS
 
 pytestmark = pytest.mark.timeout(900)
@@ -198,11 +198,12 @@ class InTheDatabase(TestCase):
 def assert_stored(job: Job, known: Known) -> None:
     """What stands beside the job: its payload, tracebacks, and what the job's own row repeats."""
     row = models.Job.objects.select_related("payload").get(pk=job.id)
-    deciding = known.attempts[max(known.attempts)] if known.attempts else {}
+    latest = deciding(known.attempts)
     assert (row.state, row.total, row.attempts) == (known.state, known.total, len(known.attempts))
-    if known.state not in ("queued", "scheduled", "retrying"):
+    if latest is not None and known.state not in ("queued", "scheduled", "retrying"):
+        decides = known.attempts[latest]
         assert (row.exception, row.worker, row.wait) == (
-            deciding["exception"], deciding["worker"], deciding["wait"],
+            decides["exception"], decides["worker"], decides["wait"],
         )  # fmt: skip
     payload = getattr(row, "payload", None) or models.Payload()
     carried = ("args", "kwargs", "body", "withheld", "result")

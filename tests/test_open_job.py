@@ -59,7 +59,7 @@ def test_the_frame_tells_all_about_a_job(django_assert_max_num_queries: Callable
             started_at=at + timedelta(seconds=2),
             traceback="Traceback",
         )
-    with django_assert_max_num_queries(2):
+    with django_assert_max_num_queries(5):
         found = frame(job)
     assert found["topic"] == f"job-{job.pk}.all"
     assert (found["published"], found["ended"]) == (at.timestamp(), NOW.timestamp())

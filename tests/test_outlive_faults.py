@@ -33,6 +33,21 @@ def client(installation: Installation) -> redis.Redis:
     return redis.Redis.from_url(installation.redis.url)
 
 
+@pytest.fixture
+def a_monitor(installation: Installation) -> Callable[[], Process]:
+    """Starts a monitor with a log of its own: what it says, it says now."""
+    command = python(str(ROOT / "manage.py"), "monitor")
+    return lambda: installation.start(f"outliving-{next(_numbers)}", command)
+
+
+@pytest.fixture
+def leader(a_monitor: Callable[[], Process]) -> Process:
+    """A monitor that works."""
+    monitor = a_monitor()
+    monitor.says("this monitor leads")
+    return monitor
+
+
 class Trace:
     """Jobs `first` to `last` of one producer, `every` seconds apart, a few events an entry."""
 
@@ -82,11 +97,6 @@ def add(client: redis.Redis, entries: list[StreamEntry]) -> None:
         pipe.execute()
 
 
-def a_monitor(installation: Installation) -> Process:
-    """A monitor with a log of its own: what it says, it says now."""
-    return installation.start(f"outliving-{next(_numbers)}", python(str(ROOT / "manage.py"), "monitor"))
-
-
 def position() -> str:
     return str(models.Position.objects.values_list("last_id", flat=True).first())
 
@@ -99,7 +109,9 @@ def is_read_to(last_id: str) -> Callable[[], bool]:
     return lambda: position() == last_id
 
 
-def assert_all_is_recorded(trace: Trace) -> None:
+def assert_is_recorded_whole(trace: Trace, within: float, *monitors: Process) -> None:
+    """Each of its jobs, once, in so many seconds at the most."""
+    eventually(is_read_to(trace.last_id), within, lambda: "".join(monitor.text() for monitor in monitors))
     states = dict(models.Job.objects.values_list("task_id", "state"))
     assert states == {name: ENDS[number % 3].removeprefix("task-") for number, name in enumerate(trace.names)}
     assert not models.Gap.objects.exists()
@@ -112,79 +124,64 @@ def assert_all_is_recorded(trace: Trace) -> None:
 
 
 def test_an_hour_without_a_monitor_is_read_up_and_counted_in_its_minutes(
-    installation: Installation, client: redis.Redis
+    a_monitor: Callable[[], Process], client: redis.Redis
 ) -> None:
     trace = Trace(0, 3_000, every=1.2)
     trace.add(client)
-    monitor = a_monitor(installation)
-    eventually(is_read_to(trace.last_id), 120, monitor.text)
-    assert_all_is_recorded(trace)
+    assert_is_recorded_whole(trace, 120, a_monitor())
     minutes = models.Bucket.objects.filter(tier=models.Bucket.MINUTE, succeeded__gt=0).count()
     assert 60 <= minutes <= 61
 
 
 def test_a_monitor_killed_right_after_a_commit_counts_nothing_twice(
-    installation: Installation, client: redis.Redis
+    a_monitor: Callable[[], Process], client: redis.Redis
 ) -> None:
     trace = Trace(0, 3_000)
     with trace.trickling(client, pieces=300):
         for _ in range(4):
-            place, monitor = position(), a_monitor(installation)
+            place, monitor = position(), a_monitor()
             eventually(moves_on(place), 60, monitor.text, every=0.001)
             monitor.kill()
             forget_the_lease(client)
-    monitor = a_monitor(installation)
-    eventually(is_read_to(trace.last_id), 60, monitor.text)
-    assert_all_is_recorded(trace)
+    assert_is_recorded_whole(trace, 60, a_monitor())
 
 
 def test_of_two_monitors_one_that_was_frozen_for_long_is_fenced_when_it_wakes(
-    installation: Installation, client: redis.Redis
+    leader: Process, a_monitor: Callable[[], Process], client: redis.Redis
 ) -> None:
-    trace = Trace(0, 3_000)
-    first = a_monitor(installation)
-    first.says("this monitor leads")
-    second = a_monitor(installation)
+    trace, second = Trace(0, 3_000), a_monitor()
     second.says("stands by")
     with trace.trickling(client, pieces=200):
-        for frozen, other in ((first, second), (second, first)):
+        for frozen, other in ((leader, second), (second, leader)):
             stopped_between_commits(frozen)
             eventually(moves_on(position()), LEASE_SECONDS + 30, other.text)
             frozen.send(signal.SIGCONT)
             eventually(moves_on(position()), 30, other.text)
-    eventually(is_read_to(trace.last_id), 60, lambda: first.text() + second.text())
-    assert first.exit_code is None
-    assert second.exit_code is None
-    assert_all_is_recorded(trace)
+    assert_is_recorded_whole(trace, 60, leader, second)
+    assert (leader.exit_code, second.exit_code) == (None, None)
 
 
 def test_a_database_that_is_locked_for_long_holds_the_record_up_and_costs_nothing(
-    installation: Installation, client: redis.Redis
+    leader: Process, client: redis.Redis
 ) -> None:
     trace = Trace(0, 1_000)
-    monitor = a_monitor(installation)
-    monitor.says("this monitor leads")
     with trace.trickling(client, pieces=20), locked():
-        monitor.says("again in", 120)
-        assert monitor.text().count("again in") >= 1
-    eventually(is_read_to(trace.last_id), 90, monitor.text)
-    assert_all_is_recorded(trace)
+        leader.says("again in", 120)
+    assert_is_recorded_whole(trace, 90, leader)
 
 
 def test_a_redis_that_is_killed_and_comes_back_costs_nothing(
-    installation: Installation, client: redis.Redis
+    leader: Process, installation: Installation, client: redis.Redis
 ) -> None:
     trace = Trace(0, 1_000)
-    monitor = a_monitor(installation)
     half = len(trace.entries) // 2
     add(client, trace.entries[:half])
-    eventually(is_read_to(trace.entries[half - 1][0]), 30, monitor.text)
+    eventually(is_read_to(trace.entries[half - 1][0]), 30, leader.text)
     for _ in range(3):
         installation.redis.kill()
         installation.redis.start()
     add(client, trace.entries[half:])
-    eventually(is_read_to(trace.last_id), 60, monitor.text)
-    assert_all_is_recorded(trace)
+    assert_is_recorded_whole(trace, 60, leader)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from jobs.models.people import Outcome
 from jobs.outbox import Message
 from tests import tasks
 from tests.harness import Installation, RedisServer, eventually
+from tests.harness.cutting_proxy import CuttingProxy
 from tests.working import lines, worker
 from workers.app import app
 from workers.brokers import BrokerUnreachable, connect
@@ -177,3 +178,22 @@ def _publish_all() -> None:
         pass
     publisher.close()
     close_old_connections()
+
+
+@pytest.mark.parametrize("rows", [1, 40])
+def test_a_publish_whose_answer_is_lost_happens_once(
+    transactional_db: None, redis_server: RedisServer, redis_url: str, rows: int
+) -> None:
+    proxy = CuttingProxy(str(redis_server.socket))
+    publisher = Publisher()
+    publisher._connection = app.connection_for_write(proxy.url)
+    publisher._producer = app.amqp.Producer(publisher._connection, auto_declare=False)
+    outbox.put_all(message(tasks.note, "x", str(number)) for number in range(rows))
+    proxy.cut_at = b"EVAL"
+    with pytest.raises(BrokerUnreachable):
+        publisher.publish_due()
+    proxy.close()
+    assert proxy.cuts == 1
+    assert 0 < (depth() or 0) <= rows, "what was sent in one go with the last command happened"
+    assert (waiting(), publisher.publish_due()) == (rows, rows)
+    assert (waiting(), depth()) == (0, rows)

@@ -25,10 +25,8 @@ CLUSTER = models.Cluster.DEFAULT_ID
 def recount(tier: int) -> dict[Key, tuple[dict[str, int], str]]:
     """The buckets as the jobs in the record would have them."""
     ids = list(models.Job.objects.values_list("task_id", flat=True))
-    deltas = Deltas()
-    for job in loading.jobs_by_task_id(CLUSTER, ids).values():
-        deltas.move(None, counted(job))
-    tallies = deltas.wider(tier // models.Bucket.MINUTE)
+    jobs = loading.jobs_by_task_id(CLUSTER, ids).values()
+    tallies = Deltas.of(((), counted(job)) for job in jobs).wider(tier // models.Bucket.MINUTE)
     return {key: (tally.counts, tally.sketches.dumps()) for key, tally in tallies.items()}
 
 

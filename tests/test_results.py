@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -12,12 +11,13 @@ from django.utils import timezone
 from django_celery_results.models import ChordCounter, TaskResult  # type: ignore[attr-defined]
 
 import nightdesk
+from jobs.store import claims
 from tests import tasks
 from tests.harness import Installation, RedisServer, eventually
 from tests.harness.processes import python
-from tests.working import worker
+from tests.working import events, worker
 from workers.app import app
-from workers.models import BodyClaim
+from workers.models import Claim
 from workers.results import CLAIMS_KEPT, ResultBackend
 
 
@@ -105,19 +105,19 @@ def test_old_results_are_swept_and_young_ones_stay(backend: ResultBackend) -> No
 
 
 @pytest.mark.django_db
-def test_claims_of_chords_go_even_where_results_stay(
+def test_old_claims_go_even_where_results_stay_but_not_those_that_are_held(
     backend: ResultBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backend, "expires", None)
-    for body in ("old", "young"):
-        backend.may_start(body, "token")
-    BodyClaim.objects.filter(task_id="old").update(made_at=timezone.now() - CLAIMS_KEPT * 1.01)
+    for job in ("old", "held", "young"):
+        assert claims.claim(Claim, job, 0, "token", 30.0 if job == "held" else -1e7, "default")
+    Claim.objects.exclude(pk="young").update(at=timezone.now() - CLAIMS_KEPT * 1.01)
     backend.store_result("kept", None, states.SUCCESS)
     TaskResult.objects.update(date_done=timezone.now() - timedelta(days=1000))
 
     backend.cleanup()
 
-    assert list(BodyClaim.objects.values_list("task_id", flat=True)) == ["young"]
+    assert set(Claim.objects.values_list("task_id", flat=True)) == {"held", "young"}
     assert TaskResult.objects.count() == 1
 
 
@@ -207,10 +207,8 @@ def test_a_worker_keeps_its_connection_reports_progress_and_ends_a_chord_once(
 
 def progress_of(redis_server: RedisServer, job: str) -> list[tuple[str, Any]]:
     """The progress events of a job in the stream."""
-    with redis_server.client() as client:
-        entries: Any = client.xrange("nightdesk:events")
-    events = [event for _, fields in entries for event in json.loads(fields[b"e"])]
-    return [(e["state"], e["meta"]) for e in events if e["type"] == "job-progress" and e["uuid"] == job]
+    told = events(redis_server)
+    return [(e["state"], e["meta"]) for e in told if e["type"] == "job-progress" and e["uuid"] == job]
 
 
 @pytest.mark.django_db(transaction=True)

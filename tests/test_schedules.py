@@ -136,6 +136,16 @@ def scheduler(transactional_db: None, redis_url: str) -> Scheduler:
     return Scheduler(app=app)
 
 
+@pytest.mark.parametrize("expires", [3600, None])
+def test_the_clean_up_has_a_schedule_also_where_results_never_expire(
+    transactional_db: None, redis_url: str, monkeypatch: pytest.MonkeyPatch, expires: int | None
+) -> None:
+    monkeypatch.setitem(app.conf, "result_expires", expires)
+    assert "celery.backend_cleanup" in Scheduler(app=app).schedule
+    schedule = PeriodicTask.objects.get(task="celery.backend_cleanup")
+    assert (schedule.enabled, schedule.expire_seconds, schedule.crontab.hour) == (True, 12 * 3600, "4")
+
+
 def reloaded(scheduler: Scheduler) -> Scheduler:
     """What Beat knows after it has looked at the database."""
     assert scheduler.schedule is not None

@@ -17,7 +17,16 @@ from jobs import coverage, live
 from jobs.coverage import CLAIMS, Coverage
 from jobs.limits import Limit
 from jobs.models import Bucket, Cluster, Heartbeat, Job, Position, Producer, Worker
-from tests.setups import a_broker, a_gap, a_monitor, a_worker, all_is_well, much_is_ill, set_aside
+from tests.setups import (
+    a_broker,
+    a_gap,
+    a_monitor,
+    a_worker,
+    a_worker_of_rabbitmq,
+    all_is_well,
+    much_is_ill,
+    set_aside,
+)
 from tests.test_templates import HOSTILE, words
 
 pytestmark = pytest.mark.django_db
@@ -256,6 +265,47 @@ def test_where_the_broker_knows_that_a_worker_is_gone_no_job_outlives_its_messag
         timezone.now(), "amqp@ams-2", transport="amqp", visibility_timeout=None, tasks={"late_unlimited": 5}
     )
     assert codes() == set()
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({}, set()),
+        ({"consumer_timeout": 1801.0}, set()),
+        ({"consumer_timeout": 1800.0}, {"outlives-consumer"}),
+        ({"consumer_timeout": 9e4, "tasks": {"late_unlimited": 1}}, {"outlives-consumer"}),
+        ({"transient": 1}, {"transient"}),
+        ({"overflowing": 2}, {"overflows"}),
+        ({"confirms": False}, {"unconfirmed"}),
+        ({"prioritised": 1}, {"unprioritised"}),
+        (dict.fromkeys(("queues", "prioritised", "transient", "overflowing", "confirms")), set()),
+    ],
+)
+def test_what_workers_know_of_rabbitmq_makes_findings_and_what_they_do_not_makes_none(
+    facts: dict[str, Any], expected: set[str]
+) -> None:
+    a_good_installation()
+    a_worker_of_rabbitmq(timezone.now(), **facts)
+    assert codes() == expected
+
+
+def test_a_rabbitmq_is_shown_as_its_workers_know_it(page: Callable[..., str]) -> None:
+    a_good_installation()
+    assert "RabbitMQ" not in page()
+    a_worker_of_rabbitmq(timezone.now(), "one", quorum=1)
+    a_worker_of_rabbitmq(timezone.now(), "two", quorum=1, confirms=None, heartbeat=None)
+    assert facts_of(page(), "Broker: RabbitMQ") == {
+        "Version": "3.13.7", "Queue type": "1 quorum, 1 classic, 1 ?", "Consumer timeout": "?",
+        "Queues with priorities": "3 of 3", "Queues not on disk": "0 of 3", "Queues that overflow": "?",
+        "Publishes confirmed": "on; ?", "Heartbeat": "2 min; ?", "Memory, disk, policies": "?",
+    }  # fmt: skip
+
+
+def facts_of(markup: str, title: str) -> dict[str, str]:
+    """What a section of the page tells, by name."""
+    section = markup[markup.index(f">{title}<") :].partition("</section>")[0]
+    told = re.findall(r"<dt>(.*?)</dt><dd.*?>(.*?)</dd>", section)
+    return {words(what): words(how) for what, how in told}
 
 
 def test_counts_of_several_workers_are_summed_and_the_shortest_timeout_counts() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from jobs.batch import Batch
 from nightdesk import Options
-from nightdesk.spool import PIECE, WORTH_REWRITING, Spool
+from nightdesk.spool import FILES, PIECE, SMALLEST, Spool
 from nightdesk.writer import StreamWriter
 from tests.harness import RedisServer, eventually
 
@@ -126,7 +126,7 @@ def test_a_line_that_was_not_finished_costs_the_others_nothing(options: Options)
 def left_behind(options: Options, producer: str, content: bytes) -> Path:
     """The file of a process that is gone."""
     in_a_process_killed(lambda: Spool(options.spool, options.url, options.stream).open(producer))
-    [file] = Path(options.spool).glob(f"*{producer}.events")
+    [file] = Path(options.spool).glob(f"*{producer}.*events")
     file.write_bytes(content)
     return file
 
@@ -173,14 +173,71 @@ def test_a_file_that_cannot_be_read_is_told_once_and_costs_the_others_nothing(
     assert writer.drain(5)
 
 
-def test_a_file_does_not_grow_with_what_is_given_up(options: Options) -> None:
+def test_files_do_not_pile_up_with_what_is_given_up(options: Options) -> None:
     writer = StreamWriter(replace(options, url="redis://127.0.0.1:1/0", buffer_bytes=10_000))
     for n in range(1500):
         writer.put({"n": n, "x": "x" * 1000})
-    [file] = Path(options.spool).iterdir()
+    files = sorted(Path(options.spool).iterdir())
     assert writer.dropped > 1400
-    assert file.stat().st_size < WORTH_REWRITING * 1.2
-    assert file.read_text().splitlines()[-1].startswith('1500\t{"n":1499,')
+    assert sum(file.stat().st_size for file in files) < 2.2 * SMALLEST
+    assert files[-1].read_text().splitlines()[-1].startswith('1500\t{"n":1499,')
+
+
+def test_with_a_full_buffer_an_event_is_written_once_and_none_again(
+    options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes: list[int] = []
+
+    def counted(file: int, content: bytes) -> int:
+        writes.append(len(content))
+        return write(file, content)
+
+    write = os.write
+    monkeypatch.setattr(os, "write", counted)
+    writer = StreamWriter(replace(options, url="redis://127.0.0.1:1/0", buffer_bytes=1_000_000))
+    for n in range(4000):
+        writer.put({"n": n, "x": "x" * 1000})
+    assert writer.dropped > 2900
+    assert len(writes) == 4000
+    assert max(writes) < 1100
+    assert len(list(Path(options.spool).iterdir())) <= FILES + 2
+
+
+def test_what_is_in_many_files_is_sent_in_order_and_each_event_once(
+    own_redis: RedisServer, options: Options
+) -> None:
+    own_redis.stop()
+    large = {"x": "x" * (SMALLEST // 10)}
+
+    def work() -> None:
+        writer = StreamWriter(options)
+        for n in range(100):
+            writer.put({"n": n, **large})
+
+    in_a_process_killed(work)
+    assert len(list(Path(options.spool).iterdir())) > 1
+    own_redis.start()
+    writer = StreamWriter(options)
+    writer.put({"n": 100})
+    eventually(lambda: len(recorded(own_redis)) == 101)
+    assert writer.drain(5)
+    assert list(Path(options.spool).iterdir()) == []
+
+
+def test_a_file_waits_while_somebody_sends_the_one_before_it(options: Options) -> None:
+    def work() -> None:
+        own = Spool(options.spool, options.url, options.stream)
+        own.open("p1")
+        for seq in range(1, 13):
+            own.append(seq, json.dumps("x" * (SMALLEST // 10)))
+
+    in_a_process_killed(work)
+    one, other = (Spool(options.spool, options.url, options.stream) for _ in range(2))
+    sending = one.orphans()
+    assert next(sending)[:2] == ("p1", 1)
+    assert list(other.orphans()) == []
+    assert [first for _, first, _ in sending] == [11]
+    assert list(Path(options.spool).iterdir()) == []
 
 
 def test_a_file_that_cannot_be_deleted_at_the_end_holds_no_stop_up(
@@ -205,16 +262,30 @@ def test_another_streams_files_are_left_alone(options: Options) -> None:
     assert list(Spool(options.spool, options.url, options.stream).orphans()) == []
 
 
-def test_a_file_does_not_grow_with_what_is_sent(options: Options) -> None:
-    spool = Spool(options.spool, options.url, options.stream)
-    spool.open("p1")
+def test_files_do_not_pile_up_with_what_is_sent(options: Options) -> None:
+    own = Spool(options.spool, options.url, options.stream)
+    own.open("p1")
     event = json.dumps("x" * 1000)
     for seq in range(1, 2000):
-        spool.append(seq, event)
-        spool.keep_only(seq, [event], len(event))
+        own.append(seq, event)
+        own.forget_before(seq)
+    files = sorted(Path(options.spool).iterdir())
+    assert sum(file.stat().st_size for file in files) < 2.2 * SMALLEST
+    assert files[-1].read_text().splitlines()[-1] == f"1999\t{event}"
+
+
+def test_a_file_of_which_all_is_sent_is_emptied_and_goes_on(options: Options) -> None:
+    own = Spool(options.spool, options.url, options.stream)
+    own.open("p1")
+    for seq in range(1, 1000):
+        own.append(seq, json.dumps("x" * 1000))
+        own.forget_before(seq + 1)
     [file] = Path(options.spool).iterdir()
-    assert file.stat().st_size < WORTH_REWRITING * 1.1
-    assert file.read_text().splitlines()[-1] == f"1999\t{event}"
+    assert file.stat().st_size < 1.1 * SMALLEST
+    own.append(1000, "{}")
+    own.abandon()
+    other = Spool(options.spool, options.url, options.stream)
+    assert next(reversed(list(other.orphans())))[2][-1] == "{}"
 
 
 def test_a_disk_that_is_full_costs_the_spool_and_nothing_else(

@@ -11,10 +11,11 @@ from typing import Any
 import orjson
 import pytest
 from celery import Celery
+from kombu import Exchange, Queue
 
 from jobs.events import WorkerEvent, parse
 from jobs.models import Heartbeat, Worker
-from jobs.worker_facts import MOVING, Setup, TaskCounts, setup_of, worker_facts
+from jobs.worker_facts import MOVING, RabbitFacts, Setup, TaskCounts, setup_of, worker_facts
 from nightdesk.worker_facts import BEATS_BETWEEN_SETUPS, Counts, moving_facts, pool_name, setup
 from tests import tasks
 from tests.harness import Installation, eventually
@@ -70,6 +71,41 @@ def test_a_broker_that_knows_when_a_worker_is_gone_has_no_visibility_timeout() -
     app = Celery("program", broker="memory://", set_as_current=False)
     told = setup(app, worker_of())
     assert (told["transport"], told["visibility_timeout"]) == ("memory", None)
+
+
+def test_of_rabbitmq_a_worker_tells_what_it_declares_and_nothing_that_it_cannot_know() -> None:
+    kept: dict[str, Any] = {"exchange": Exchange("kept", delivery_mode="persistent")}
+    queues = [
+        Queue("quorum", queue_arguments={"x-queue-type": "quorum", "x-consumer-timeout": 90_000}, **kept),
+        Queue("classic", queue_arguments={"x-queue-type": "classic"}, max_length=10, max_priority=9, **kept),
+        Queue("bounded", max_length_bytes=10, queue_arguments={"x-overflow": "reject-publish"}, **kept),
+        Queue("brief", durable=False, exchange=Exchange("brief")),
+        Queue("unsaved", exchange=Exchange("unsaved", delivery_mode="transient")),
+    ]
+    app = Celery("program", broker="amqp://", set_as_current=False)
+    app.conf.update(task_queues=queues, broker_transport_options={"confirm_publish": True})
+    told = setup(app, worker_of())
+    assert (told["transport"], told["visibility_timeout"]) == ("amqp", None)
+    assert told["rabbitmq"] == {
+        "version": None, "queues": 5, "quorum": 1, "classic": 1, "prioritised": 1, "transient": 2,
+        "overflowing": 1, "consumer_timeout": 90.0, "confirms": True, "heartbeat": 120.0,
+    }  # fmt: skip
+    assert setup_of(event_with(setup=told)["setup"]) == setup_read(told)
+
+
+def test_the_version_of_rabbitmq_is_told_once_a_worker_is_connected() -> None:
+    app = Celery("program", broker="amqp://", set_as_current=False)
+    known = SimpleNamespace(server_properties={"product": "RabbitMQ", "version": "3.13.7"})
+    for connected, expected in ((True, "3.13.7"), (False, None)):
+        connection = SimpleNamespace(connected=connected, connection=known)
+        worker = worker_of(consumer=SimpleNamespace(connection=connection))
+        assert setup(app, worker)["rabbitmq"]["version"] == expected
+
+
+def setup_read(told: dict[str, Any]) -> Setup:
+    """As the record has it."""
+    rabbit = told["rabbitmq"] and RabbitFacts(**told["rabbitmq"])
+    return Setup(**{**told, "rabbitmq": rabbit, "tasks": TaskCounts(**told["tasks"])})
 
 
 @pytest.mark.parametrize(
@@ -129,8 +165,7 @@ def test_a_setup_comes_back_as_it_was_told() -> None:
     app.task(name="a", acks_late=True, time_limit=60)(nothing)
     told = setup(app, worker_of())
     facts = event_with(setup=told, events=True, received=7, unstamped=2, faults=0, dropped=1)
-    read = setup_of(facts["setup"])
-    assert read == Setup(**{**told, "tasks": TaskCounts(**told["tasks"])})
+    assert setup_of(facts["setup"]) == setup_read(told)
     assert [facts[name] for name in MOVING] == [True, 7, 2, 0, 1]
 
 
@@ -140,7 +175,16 @@ def test_a_heartbeat_without_a_setup_says_nothing_of_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "odd", [7, "x", [1], None, {"tasks": 7}, {"pool": ["a"], "prefetch": -1, "tasks": {"late": "4"}}]
+    "odd",
+    [
+        7,
+        "x",
+        [1],
+        None,
+        {"tasks": 7},
+        {"pool": ["a"], "prefetch": -1, "tasks": {"late": "4"}},
+        {"rabbitmq": "3.13"},
+    ],
 )
 def test_a_setup_may_hold_anything(odd: Any) -> None:
     facts = worker_facts({"setup": odd, "events": "yes", "received": -1, "faults": 1e9, "dropped": True})

@@ -13,7 +13,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 from django.conf import LazySettings
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
 from django.db import OperationalError
 from django.test import Client
@@ -21,9 +21,11 @@ from django.utils import timezone
 
 from dashboard import hub as hub_module
 from dashboard.asgi import websockets
-from dashboard.consumers import make_frame, still_signed_in
+from dashboard.consumers import make_frame, scopes_of
 from dashboard.hub import Hub, Seat
-from jobs.models import Heartbeat, Job
+from jobs import scopes
+from jobs.access import Span
+from jobs.models import Heartbeat, Job, Reach
 from tests.harness import RedisServer
 from tests.harness.sockets import Socket
 
@@ -43,7 +45,7 @@ def cookie(ops: User) -> tuple[bytes, bytes]:
 
 @pytest.fixture
 async def hub() -> AsyncIterator[Hub]:
-    hub = Hub(sync_to_async(make_frame), sync_to_async(still_signed_in))
+    hub = Hub(sync_to_async(make_frame), sync_to_async(scopes_of))
     yield hub
     await hub.stop()
 
@@ -226,6 +228,39 @@ async def test_who_is_deactivated_loses_the_socket(
         assert await socket.close_code() == 4401
 
 
+@pytest.mark.parametrize(("roles", "code"), [(["operator"], 4405), ([], 4401)])
+async def test_who_gets_another_role_looks_again_and_who_has_none_no_more(
+    hub: Hub, cookie: Any, ops: User, monkeypatch: pytest.MonkeyPatch, roles: list[str], code: int
+) -> None:
+    monkeypatch.setattr(hub_module, "RECHECK_SECONDS", 0.02)
+    async with opened(hub, ORIGIN, HOST, cookie) as socket:
+        socket.say('{"watch": ["overview"]}')
+        await socket.frame("overview.all")
+        await ops.groups.aset([group async for group in Group.objects.filter(name__in=roles)])
+        if roles:
+            await Reach.objects.acreate(user=ops, queues="low")
+        await User.objects.filter(pk=ops.pk).aupdate(is_superuser=False)
+        assert await socket.close_code() == code
+
+
+async def test_the_monitor_is_told_what_a_scope_means(hub: Hub, cookie: Any, ops: User) -> None:
+    layer: Any = get_channel_layer()
+    ear = await layer.new_channel()
+    await layer.group_add("monitors", ear)
+    await ops.groups.aset([group async for group in Group.objects.filter(name="viewer")])
+    await Reach.objects.acreate(user=ops, queues="low")
+    await User.objects.filter(pk=ops.pk).aupdate(is_superuser=False)
+    async with opened(hub, ORIGIN, HOST, cookie) as socket:
+        socket.say('{"watch": ["overview"]}')
+        frame = await socket.any_frame()
+        assert frame["topic"].startswith("overview.s")
+        async with asyncio.timeout(10):
+            while frame["topic"] not in (heard := await layer.receive(ear))["topics"]:
+                pass
+    scopes.learn(heard["scopes"])
+    assert scopes.named(frame["topic"].removeprefix("overview.")).spans == (Span(("low",), ("*",)),)
+
+
 async def test_who_changes_the_password_loses_the_other_sockets(
     hub: Hub, cookie: Any, ops: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,7 +274,7 @@ async def test_who_changes_the_password_loses_the_other_sockets(
 
 
 async def test_a_slow_reader_gets_the_latest_frame_and_none_of_the_old_ones() -> None:
-    seat = Seat("a session")
+    seat = Seat("a session", "all")
     for n in range(10_000):
         seat.put("overview.all", f"overview {n}")
         seat.put("jobs.all", f"jobs {n}")
@@ -265,8 +300,8 @@ async def test_a_reader_that_stands_still_holds_up_nobody(hub: Hub, cookie: Any)
 
 async def test_all_who_come_at_once_share_one_reading_of_the_database() -> None:
     made: list[str] = []
-    hub = Hub(counting(made), sync_to_async(still_signed_in))
-    seats = [Seat(f"session {n}") for n in range(200)]
+    hub = Hub(counting(made), sync_to_async(scopes_of))
+    seats = [Seat(f"session {n}", "all") for n in range(200)]
     for seat in seats:
         hub.join(seat)
         hub.watch(seat, frozenset({"overview.all"}))
@@ -294,7 +329,7 @@ async def test_a_frame_that_could_not_be_made_is_made_later(monkeypatch: pytest.
             raise answer
         return answer
 
-    hub, seat = Hub(make, sync_to_async(still_signed_in)), Seat("a session")
+    hub, seat = Hub(make, sync_to_async(scopes_of)), Seat("a session", "all")
     hub.join(seat)
     hub.watch(seat, frozenset({"job-1.all"}))
     while "a frame" not in await seat.take():
@@ -315,8 +350,8 @@ async def test_behind_a_path_prefix_the_socket_is_there_too(
 
 async def test_who_comes_later_gets_the_last_frame_without_a_reading() -> None:
     made: list[str] = []
-    hub = Hub(counting(made), sync_to_async(still_signed_in))
-    first, second = Seat("first"), Seat("second")
+    hub = Hub(counting(made), sync_to_async(scopes_of))
+    first, second = Seat("first", "all"), Seat("second", "all")
     for seat in (first, second):
         hub.join(seat)
         hub.watch(seat, frozenset({"overview.all"}))
@@ -355,7 +390,7 @@ async def test_after_redis_was_killed_the_socket_is_mended_and_hears_the_monitor
     server.start()
     place = {"hosts": [{"address": server.url, "socket_timeout": None}]}
     settings.CHANNEL_LAYERS = {"default": {**settings.CHANNEL_LAYERS["default"], "CONFIG": place}}
-    hub = Hub(sync_to_async(make_frame), sync_to_async(still_signed_in))
+    hub = Hub(sync_to_async(make_frame), sync_to_async(scopes_of))
     async with opened(hub, ORIGIN, HOST, cookie) as socket:
         socket.say(json.dumps({"watch": [f"job-{job.pk}"]}))
         assert (await socket.frame(f"job-{job.pk}.all"))["state"] == "queued"

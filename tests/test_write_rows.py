@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.apps import apps
@@ -17,6 +19,7 @@ from hypothesis.extra.django import TestCase
 from jobs import store
 from jobs.batch import REFUSALS
 from jobs.models import Job
+from jobs.store import postgres, sqlite_child
 from jobs.store.tables import TABLES, Table, moment
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -132,13 +135,26 @@ def any_kind(draw: st.DrawFn) -> tuple[str, list[list[list[Any]]]]:
     return kind, draw(batches(kind))
 
 
+@contextmanager
+def bulk_begins_at(rows: int) -> Iterator[None]:
+    """From how many rows on they are written in another way than few."""
+    with (
+        patch.object(postgres, "FEW_ROWS", rows - 1),
+        patch.object(sqlite_child, "STATEMENT_ROWS", rows),
+    ):
+        yield
+
+
 class Rows(TestCase):
     @hypothesis_settings(parent=hypothesis_settings.default, max_examples=150)
-    @given(any_kind())
-    def test_what_is_written_is_what_is_read(self, drawn: tuple[str, list[list[list[Any]]]]) -> None:
+    @given(any_kind(), st.booleans())
+    def test_what_is_written_is_what_is_read(
+        self, drawn: tuple[str, list[list[list[Any]]]], in_bulk: bool
+    ) -> None:
         kind, writes = drawn
-        for rows in writes:
-            store.write(kind, rows)
+        with bulk_begins_at(2 if in_bulk else 100):
+            for rows in writes:
+                store.write(kind, rows)
         assert stored(TABLES[kind]) == merged(TABLES[kind], writes)
 
 
@@ -176,10 +192,13 @@ def row_of(kind: str, number: int, **told: Any) -> list[Any]:
     ],
     ids=str,
 )
-def test_what_a_database_refuses_is_refused_whole_and_in_a_way_that_is_known(odd: dict[str, Any]) -> None:
+@pytest.mark.parametrize("bulk", [2, 100])
+def test_what_a_database_refuses_is_refused_whole_and_in_a_way_that_is_known(
+    odd: dict[str, Any], bulk: int
+) -> None:
     rows = [row_of("job", 1), row_of("job", 2, **odd)]
     try:
-        with transaction.atomic():
+        with bulk_begins_at(bulk), transaction.atomic():
             store.write("job", rows)
     except (DatabaseError, *REFUSALS):
         assert Job.objects.count() == 0
@@ -189,20 +208,24 @@ def test_what_a_database_refuses_is_refused_whole_and_in_a_way_that_is_known(odd
         assert connection.vendor == "sqlite"
 
 
+@pytest.mark.parametrize("bulk", [1, 100])
 @pytest.mark.django_db
-def test_two_writes_in_one_transaction_do_not_see_each_others_rows() -> None:
-    store.write("job", [row_of("job", 1), row_of("job", 2)])
-    Job.objects.filter(id=1).update(state="failed")
-    store.write("job", [row_of("job", 3)])
+def test_two_writes_in_one_transaction_do_not_see_each_others_rows(bulk: int) -> None:
+    with bulk_begins_at(bulk):
+        store.write("job", [row_of("job", 1), row_of("job", 2)])
+        Job.objects.filter(id=1).update(state="failed")
+        store.write("job", [row_of("job", 3)])
     assert sorted(Job.objects.values_list("id", "state")) == [(1, "failed"), (2, "queued"), (3, "queued")]
 
 
+@pytest.mark.parametrize("bulk", [1, 100])
 @pytest.mark.django_db(transaction=True)
-def test_what_was_rolled_back_is_not_in_the_next_write() -> None:
-    with transaction.atomic():
-        store.write("job", [row_of("job", 1)])
-        transaction.set_rollback(True)
-    store.write("job", [row_of("job", 2)])
+def test_what_was_rolled_back_is_not_in_the_next_write(bulk: int) -> None:
+    with bulk_begins_at(bulk):
+        with transaction.atomic():
+            store.write("job", [row_of("job", 1)])
+            transaction.set_rollback(True)
+        store.write("job", [row_of("job", 2)])
     assert list(Job.objects.values_list("id", flat=True)) == [2]
 
 

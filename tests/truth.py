@@ -6,7 +6,7 @@ order in which they happened.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -38,10 +38,10 @@ def truth(told: Iterable[Told]) -> Known:
         key: _attempt([one for one in events if one.key == key])
         for key in sorted({one.key for one in events if one.key is not None})
     }
-    latest = max(attempts, default=None)
     waits_for = max((raw["retries"] for raw in sent), default=0)
     facts = _facts(events, sent)
-    if latest is None or latest[0] < waits_for:
+    latest = deciding(attempts)
+    if latest is None or max(attempts)[0] < waits_for:
         waiting = "retrying" if waits_for else "queued" if facts["eta"] is None else "scheduled"
         return Known(waiting, None, None, attempts, facts)
     state, ended_at = attempts[latest]["state"], attempts[latest]["ended_at"]
@@ -49,6 +49,11 @@ def truth(told: Iterable[Told]) -> Known:
     return Known(
         state, ended_at, _since_ready(ended_at, facts["published_at"], facts["eta"]), attempts, facts
     )
+
+
+def deciding(attempts: Mapping[Key, Mapping[str, Any]]) -> Key | None:
+    """The latest of those that are no duplicates of another."""
+    return max((key for key, attempt in attempts.items() if attempt["state"] != "duplicate"), default=None)
 
 
 def _since_ready(at: float | None, published: float | None, eta: float | None) -> float | None:
@@ -106,7 +111,8 @@ def _attempt(events: Sequence[Told]) -> dict[str, Any]:
     outcomes = [one for one in events if one.state in OUTCOMES]
     returns = [one for one in events if one.state in RETURNS]
     # A success or a failure may follow what is told of the message, and is told once more at times.
-    end = outcomes[0] if outcomes else returns[0] if returns else None
+    end = next((one for one in events if one.state == "duplicate"), None)
+    end = end or (outcomes[0] if outcomes else returns[0] if returns else None)
     eta = _time(received.raw["eta"]) if received else None
     return {
         "state": end.state if end else _open(received, started, eta),

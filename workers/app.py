@@ -18,7 +18,9 @@ from django.db import connections
 from kombu import Queue
 
 import nightdesk
+from workers import joblogs, loop, task
 from workers.brokers import transport
+from workers.sweeping import Sweep
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 
@@ -28,7 +30,7 @@ _last_job_at = ContextVar("last_job_at", default=-TRUSTED_FOR)
 
 transport.register()
 
-app = Celery("nightdesk", task_cls="workers.task:Task")
+app = Celery("nightdesk", task_cls="workers.task:Task", amqp="workers.amqp:AMQP")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.task_queues = [Queue(name) for name in settings.QUEUES]
 app.autodiscover_tasks()
@@ -69,6 +71,29 @@ def set_apart_what_stays(**_: Any) -> None:
     gc.collect()
 
 
+@signals.task_postrun.connect(weak=False)
+def finish_the_run(**told: Any) -> None:
+    """Settle its claim, give its slot back, send the rest of its log."""
+    task.finish(**told)
+
+
+@signals.task_failure.connect(weak=False)
+def alert(**told: Any) -> None:
+    """Tell of the failure where its task asks for that."""
+    task.tell_alert(**told)
+
+
+@signals.worker_shutdown.connect(weak=False)
+@signals.worker_process_shutdown.connect(weak=False)
+def leave_the_loop(**_: Any) -> None:
+    """`async def` tasks may have something to close."""
+    loop.stop()
+
+
+signals.worker_process_init.connect(joblogs.listen, weak=False)
+signals.worker_ready.connect(joblogs.listen, weak=False)
+
+
 @signals.worker_shutting_down.connect(weak=False)
 def bound_the_warm_stop(how: str, **_: Any) -> None:
     """After STOP_GRACE seconds a warm stop turns cold: what still runs goes back into its queue.
@@ -100,6 +125,7 @@ nightdesk.install(
 )
 # After the recorder, whose own request this one extends.
 app.Task.Request = "workers.request:Request"
+app.steps["consumer"].add(Sweep)
 
 # `celery -A workers call …` needs the models; in Django's own programs they are there, or just being loaded.
 if not (apps.ready or apps.loading):

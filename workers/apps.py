@@ -5,3 +5,8 @@ class WorkersConfig(AppConfig):
     name = "workers"
     label = "nightdesk_workers"
     verbose_name = "Workers"
+
+    def ready(self) -> None:
+        from workers import triggers
+
+        triggers.connect()

@@ -2,13 +2,12 @@
 
 Deliveries may repeat, so what counts is which of the header's jobs have an
 outcome in the results' table. The body is published before the chord is
-forgotten: a kill in between publishes it again, with another token, and the
-first to start claims it (`ResultBackend.may_start`).
+forgotten: a kill in between publishes it again, under the same id, and the
+first to start claims it (`workers.effects`).
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,8 +15,6 @@ from celery import states
 from celery.canvas import Signature
 from celery.exceptions import ChordError
 from celery.result import GroupResult
-
-from workers.task import BODY_TOKEN
 
 Metas = Mapping[str, Mapping[str, Any]]
 
@@ -40,6 +37,5 @@ def joined(result: Any, metas: Metas) -> Any:
 
 
 def publish_body(body: Signature, values: Sequence[Any]) -> None:
-    """Publish the body, under the id it has always had and a token of this publish."""
-    headers = {**(body.options.get("headers") or {}), BODY_TOKEN: uuid.uuid4().hex}
-    body.apply_async((values,), headers=headers)
+    """Publish the body, under the id it has always had."""
+    body.apply_async((values,))

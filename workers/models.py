@@ -1,21 +1,41 @@
-"""What the result backend keeps beside django-celery-results' tables."""
+"""What workers keep beside django-celery-results' tables."""
 
 from __future__ import annotations
 
 from django.db import models
 
 
-class BodyClaim(models.Model):
-    """Which of the messages that carry a chord's body is the one that runs.
+class Claim(models.Model):
+    """Who may run a job: see `jobs.store.claims`. One row a job, kept as long as its result.
 
-    After a kill at the wrong moment a body may be published again, under the
-    same id; each publish has a token of its own, and the first to start wins.
+    `attempt` counts replacements and retries (see `workers.effects`); `token`
+    is that of one run; `until` and `since` are seconds since the epoch by the
+    database's clock.
     """
 
     task_id = models.CharField(max_length=255, primary_key=True)
+    attempt = models.BigIntegerField()
     token = models.CharField(max_length=32)
-    made_at = models.DateTimeField(auto_now_add=True, db_index=True)
+    until = models.FloatField()
+    since = models.FloatField()
+    done = models.BooleanField(default=False)
+    at = models.DateTimeField(db_index=True)
 
-    class Meta:
-        verbose_name = "chord body"
-        verbose_name_plural = "chord bodies"
+    def __str__(self) -> str:
+        return self.task_id
+
+
+class LargeResult(models.Model):
+    """A result too large for the results' table: here, or in Django's storage under the name `file`.
+
+    `content` is the result as the result's table would have it; `size` is its length in bytes.
+    """
+
+    task_id = models.CharField(max_length=255, primary_key=True)
+    content = models.TextField(null=True)
+    file = models.CharField(max_length=255, null=True)
+    size = models.BigIntegerField()
+    at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.task_id

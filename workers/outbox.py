@@ -6,13 +6,13 @@ Redis keeps a mark for each message, set by the script that pushes it
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import kombu
-import orjson
 import structlog
 from celery import signals
 from kombu.exceptions import KombuError
@@ -20,6 +20,7 @@ from kombu.exceptions import KombuError
 from jobs import outbox
 from jobs.models import Outgoing
 from nightdesk.messages import STAMP
+from nightdesk.recorder import installed
 from workers.app import app
 from workers.brokers import BrokerUnreachable
 from workers.brokers.transport import ONCE
@@ -43,7 +44,7 @@ class Letter:
     @classmethod
     def of(cls, row: Outgoing) -> Letter:
         """Raises ValueError if the row doesn't hold a message."""
-        body, headers, properties = (orjson.loads(text) for text in (row.body, row.headers, row.properties))
+        body, headers, properties = (json.loads(text) for text in (row.body, row.headers, row.properties))
         if not (isinstance(body, list) and len(body) == 3 and headers.get("id") == row.task_id):
             raise ValueError("not a message of Celery's second protocol")
         # It waits since it was asked for, not since somebody got round to publishing it.
@@ -154,3 +155,20 @@ def _publish(producer: Any, letter: Letter) -> None:
         headers=letter.headers,
         **letter.properties,
     )
+
+
+def tell_waiting(rows: Sequence[Outgoing]) -> None:
+    """Have the record know of jobs that are published only when they are due."""
+    recorder = installed()
+    for letter in _readable(rows):
+        if recorder is not None:
+            headers = letter.headers
+            headers[STAMP] = {
+                **headers[STAMP],
+                "at": letter.row.created_at.timestamp(),
+                "queue": letter.row.queue,
+                "priority": letter.row.priority,
+                "release": recorder.options.release,
+            }
+            recorder.record_sent(headers=headers, body=letter.body, routing_key=letter.row.queue)
+    outbox.told(rows)

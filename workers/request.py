@@ -1,18 +1,24 @@
-"""A worker's request: a job that kills its pool process may do so only so often."""
+"""A worker's request: a job that kills its pool process may do so only so often, and one may be put aside."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import redis
 from celery.exceptions import Retry
 from celery.signals import task_retry
 from celery.states import SUCCESS
 from celery.utils.log import get_logger
 from celery.utils.saferepr import saferepr
+from celery.worker.state import task_ready
 from django.conf import settings
 from kombu.exceptions import OperationalError
 
 from nightdesk.request import RecordedRequest
+from workers import effects
+from workers.brokers.transport import Channel
+from workers.limits import aside
+from workers.putting_back import PutBack
 
 LOSSES = "nightdesk_losses"
 RETRY_DELAY = 1
@@ -28,6 +34,48 @@ class Request(RecordedRequest):
     `max_retries`, which may be None or large. The count travels with the job,
     so it holds whichever worker takes it next.
     """
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
+        """As Celery does it; but a message that has to wait is put aside."""
+        told = exc_info.exception
+        told = getattr(told, "exc", told)  # a pool's process wraps it, to send its traceback along
+        if isinstance(told, PutBack):
+            self._put_back(told)
+            return None
+        return super().on_failure(exc_info, send_failed_event, return_ok)
+
+    def _announce_cancelled(self, emit_retry: bool = True) -> None:
+        """A stop has ended the process under this job; another worker may run it at once."""
+        super()._announce_cancelled(emit_retry)  # type: ignore[misc]
+        effects.let_go(self._context)  # type: ignore[attr-defined]
+
+    def _put_back(self, told: PutBack) -> None:
+        """Take the message out of this worker's hand, and have it come back later. That is no retry."""
+        task_ready(self)
+        if self.acknowledged or not isinstance(self.message.channel, Channel):
+            self._publish_later(told)
+            self.acknowledge()
+        else:
+            try:
+                self._wait_aside(told)
+            except (redis.RedisError, OSError) as fault:  # it stays unacknowledged, and is delivered again
+                logger.warning("%s[%s] can't be put aside: %r", self.name, self.id, fault)
+                return
+        self.send_event("task-rejected", requeue=True)
+
+    def _wait_aside(self, told: PutBack) -> None:
+        message: Any = self.message
+        aside().put(message, self.id, told.delay, told.line)
+        message.channel.qos.forget(message.delivery_tag)
+        message._state = "REJECTED"
+        self.acknowledged = True
+
+    def _publish_later(self, told: PutBack) -> None:
+        """Where the message is no longer the broker's to move."""
+        request: Any = self._context  # type: ignore[attr-defined]
+        self.task.signature_from_request(
+            request, countdown=told.delay or RETRY_DELAY, retries=request.retries
+        ).apply_async()
 
     def _retry_worker_lost(self, exc: Exception, exc_info: Any) -> bool:
         """Publish the job again; False, which makes it fail for good, once it was lost too often."""

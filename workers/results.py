@@ -20,9 +20,12 @@ from kombu.exceptions import EncodeError
 from kombu.exceptions import OperationalError as BrokerError
 
 import nightdesk
-from jobs.store.results import count_down, write_result
+from jobs.store import claims
+from jobs.store.results import Mine, count_down, write_result
+from workers import large
 from workers.chords import Metas, joined, leaves, publish_body
-from workers.models import BodyClaim
+from workers.models import Claim
+from workers.running import Run, run_of
 
 logger = get_logger(__name__)
 
@@ -52,12 +55,48 @@ class ResultBackend(DatabaseBackend):  # type: ignore[misc]
         using: str | None = None,
     ) -> Any:
         encoded = self._row(task_id, result, status, traceback, request)
+        if status == states.SUCCESS:
+            self._put_apart_if_large(task_id, encoded)
         # A chord whose members are acknowledged and forgotten would wait for ever.
         durable = settings.DURABLE_RESULTS or bool(getattr(request, "group", None))
-        write_result(self.TaskModel, encoded, using or router.db_for_write(self.TaskModel), durable)
+        self._write(encoded, using or router.db_for_write(self.TaskModel), durable)
         if status not in TOLD_BY_EVENTS:
             nightdesk.emit(PROGRESS_EVENT, uuid=task_id, state=status, meta=result)
         return encoded["result"]
+
+    def _write(self, row: dict[str, Any], using: str, durable: bool) -> None:
+        """An outcome settles the claim of its job, and is not written by who has lost that claim."""
+        task_id, status = row["task_id"], row["status"]
+        run = run_of(task_id)
+        if status not in states.READY_STATES or run is None or not run.token:
+            write_result(self.TaskModel, row, using, durable)
+            if status in (states.FAILURE, states.REVOKED):  # as the main process does, of a job it has killed
+                claims.close(Claim, task_id, using)
+            return
+        run.ended = write_result(self.TaskModel, row, using, durable, Mine(Claim, run.token))
+        if (
+            not run.ended and claims.look(Claim, task_id, using) is None
+        ):  # lost by the database, not to somebody
+            run.ended = write_result(self.TaskModel, row, using, durable)
+        if not run.ended:
+            self._note_loss(run)
+
+    def _note_loss(self, run: Run) -> None:
+        run.lost = True
+        logger.warning("%s[%s] was taken over: its outcome here is dropped", run.task.name, run.task_id)
+
+    def _put_apart_if_large(self, task_id: str, row: dict[str, Any]) -> None:
+        content = row["result"]
+        if isinstance(content, str) and len(content) > settings.LARGE_RESULT:
+            mark = large.put_apart(task_id, content)
+            row["content_type"], row["content_encoding"], row["result"] = self.encode_content(mark)
+
+    def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
+        """As Celery knows it; a result that was stored apart is fetched."""
+        meta: dict[str, Any] = super()._get_task_meta_for(task_id)
+        if large.is_mark(meta.get("result")):
+            meta["result"] = self.decode(large.fetch(task_id))
+        return meta
 
     def _row(
         self, task_id: str, result: Any, status: str, traceback: str | None, request: Any
@@ -106,11 +145,6 @@ class ResultBackend(DatabaseBackend):  # type: ignore[misc]
             self._fire(group, metas, maybe_signature(request.chord, app=self.app))
             ChordCounter.objects.filter(group_id=group_id).delete()
 
-    def may_start(self, task_id: str, token: str) -> bool:
-        """Whether the message with this token is the one that carries the body; the first to ask is."""
-        BodyClaim.objects.bulk_create([BodyClaim(task_id=task_id, token=token)], ignore_conflicts=True)
-        return BodyClaim.objects.filter(task_id=task_id, token=token).exists()
-
     def _fire(self, group: GroupResult, metas: Metas, body: Any) -> None:
         """Publish the body; it fails where a job of the header has failed, or where it can't be published."""
         try:
@@ -131,24 +165,29 @@ class ResultBackend(DatabaseBackend):  # type: ignore[misc]
             ).only("task_id", "status", "result", "content_encoding", "content_type")
         ]
         return {
-            row.task_id: self.meta_from_decoded(
-                {"status": row.status, "result": self.decode_content(row, row.result)}
-            )
+            row.task_id: self.meta_from_decoded({"status": row.status, "result": self._result_of(row)})
             for row in rows
         }
+
+    def _result_of(self, row: Any) -> Any:
+        result = self.decode_content(row, row.result)
+        return self.decode(large.fetch(row.task_id)) if large.is_mark(result) else result
 
     def cleanup(self) -> None:
         """Delete what is older than `result_expires`, a little at a time; without it, old claims alone."""
         if self.expires:
             self._delete_expired()
-        kept = timedelta(seconds=self.expires) if self.expires else CLAIMS_KEPT
-        BodyClaim.objects.filter(made_at__lt=timezone.now() - kept).delete()
+        kept = timezone.now() - (timedelta(seconds=self.expires) if self.expires else CLAIMS_KEPT)
+        over = Claim.objects.filter(at__lt=kept, until__lt=kept.timestamp())
+        while chunk := list(over.values_list("pk", flat=True)[:CHUNK]):
+            Claim.objects.filter(pk__in=chunk).delete()
 
     def _delete_expired(self) -> None:
         for model in (self.TaskModel, self.GroupModel):
             expired = model._default_manager.get_all_expired(self.expires)
             while chunk := list(expired.values_list("pk", flat=True)[:CHUNK]):
                 model._default_manager.filter(pk__in=chunk).delete()
+        large.forget(timezone.now() - timedelta(seconds=self.expires), CHUNK)
 
     def exception_safe_to_retry(self, exc: BaseException) -> bool:
         """The upsert may be repeated: after a fault of the connection it is, on a new one."""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from celery.beat import SchedulingError
-from celery.schedules import schedstate
+from celery.schedules import crontab, schedstate
 from celery.utils.log import get_logger
 from django.db import DatabaseError, InterfaceError, close_old_connections
 from django.utils import timezone
@@ -30,6 +30,9 @@ HEARTBEAT_INTERVAL = 2.0
 PATIENCE = 1.0
 # Beat must go on ticking, so it doesn't wait for a broker as long as a worker does.
 PUBLISH_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
+# As Celery's own, which it has only where results expire.
+CLEANUP = "celery.backend_cleanup"
+CLEANUP_ENTRY = {"task": CLEANUP, "schedule": crontab("0", "4"), "options": {"expire_seconds": 12 * 3600}}
 DATABASE_FAULTS = (DatabaseError, InterfaceError)
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -78,6 +81,10 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]
             self.sync()
         self._say_alive()
         return max(delay, PATIENCE) if self._waiting else delay
+
+    def install_default_entries(self, data: Any) -> None:
+        """The clean-up of the result backend, also where results never expire: claims of chords do."""
+        self.update_from_dict({CLEANUP: CLEANUP_ENTRY})
 
     def enabled_models_qs(self) -> Any:
         """Every enabled schedule, whatever its hour."""

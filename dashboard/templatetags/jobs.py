@@ -82,7 +82,10 @@ def story(frame: dict[str, Any]) -> str:
     """What the page tells apart from progress: when it changes, job.js asks for the page again."""
     facts = [frame[name] for name in ("state", "verdict", "retries")]
     facts += [len(frame["attempts"]), frame["ended"] is None, frame["worker"], frame["exception"]]
-    return json.dumps([*facts, frame["result"] is None])
+    told = frame["revoking"] and frame["revoking"]["told"] is not None
+    return json.dumps(
+        [*facts, frame["result"] is None, told, len(frame["retried_as"]), (frame["log"] or {}).get("seq", 0)]
+    )
 
 
 @register.filter

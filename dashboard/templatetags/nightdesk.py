@@ -35,6 +35,8 @@ BADGES: dict[str, tuple[str | Promise, str]] = {
     "failed": (gettext_lazy("Failed"), "s-failed"),
     "revoked": (gettext_lazy("Revoked"), "s-revoked"),
     "rejected": (gettext_lazy("Rejected"), "s-rejected"),
+    "cancel pending": (gettext_lazy("Revoking…"), "s-cancelling"),
+    "duplicate": (gettext_lazy("Duplicate"), "v-idle"),
     "healthy": (gettext_lazy("Healthy"), "s-succeeded"),
     "late": (gettext_lazy("Late"), "v-late"),
     "none": (gettext_lazy("No workers"), "v-critical"),
@@ -43,12 +45,16 @@ BADGES: dict[str, tuple[str | Promise, str]] = {
     "online": (gettext_lazy("Online"), "s-succeeded"),
     "dead": (gettext_lazy("Dead"), "v-dead"),
     "retired": (gettext_lazy("Retired"), "s-queued"),
-    "paused": (gettext_lazy("Switched off"), "v-paused"),
+    "paused": (gettext_lazy("Paused"), "v-paused"),
     "due": (gettext_lazy("On time"), "s-succeeded"),
     "broken": (gettext_lazy("Can't be sent"), "v-critical"),
     "known": (gettext_lazy("Known"), "s-succeeded"),
     "partly": (gettext_lazy("In part"), "v-gap"),
     "later": (gettext_lazy("Later"), "s-scheduled"),
+    "asked": (gettext_lazy("Asked"), "s-queued"),
+    "sent": (gettext_lazy("Sent"), "s-received"),
+    "done": (gettext_lazy("Done"), "s-succeeded"),
+    "refused": (gettext_lazy("Refused"), "s-rejected"),
 }
 
 

@@ -17,10 +17,11 @@ from dashboard import coverage_rows as rows
 from dashboard.limit_words import Words, words_of
 from dashboard.quarantine_words import Meaning, meaning_of
 from dashboard.visitors import cluster_id_of, scope_of_visitor
-from jobs import coverage
+from jobs import coverage, scopes
 from jobs.coverage import Coverage
 from jobs.limits import Limit
 from jobs.models import Gap, Quarantine
+from jobs.scopes import EVERYTHING
 from jobs.worker_limits import affected
 
 PAGE = 50
@@ -75,6 +76,7 @@ def _context(seen: Coverage) -> dict[str, Any]:
         "left_out": len(seen.workers) - len(workers),
         "faults": affected(seen.present),
         "server": rows.server_rows(seen.server.facts) if seen.server else None,
+        "rabbitmq": rows.rabbit_rows(seen.rabbits) if seen.rabbits else None,
         "stream": rows.stream_words(seen),
     }
 
@@ -107,7 +109,8 @@ def _older(found: list[Gap]) -> int | None:
 @require_safe
 @never_cache
 def quarantine(request: HttpRequest) -> HttpResponse:
-    scope_of_visitor(request)
+    scope = scopes.named(scope_of_visitor(request))
     found = coverage.read_quarantine(cluster_id_of(request))
     aside = [SetAside(row, meaning_of(row.reason)) for row in found]
-    return render(request, "coverage/quarantine.html", {"aside": aside})
+    # A sample is an event as it came: of any job, with all that it carries.
+    return render(request, "coverage/quarantine.html", {"aside": aside, "hidden": scope != EVERYTHING})

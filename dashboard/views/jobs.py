@@ -15,6 +15,8 @@ from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from dashboard.addresses import READABLE, job_address
+from dashboard.job_buttons import buttons
+from dashboard.views.results import size_apart
 from dashboard.visitors import cluster_id_of, scope_of_visitor
 from jobs import history, live, search
 from jobs.models import Job, State
@@ -132,7 +134,8 @@ def _page_of(request: HttpRequest, key: dict[str, object]) -> HttpResponse:
     if found is None:
         return _missing(request)
     frame = live.job(found, scope_of_visitor(request), timezone.now())
-    return render(request, "jobs/detail.html", {"frame": frame})
+    context = {"frame": frame, "buttons": buttons(request, found), "apart": size_apart(found)}
+    return render(request, "jobs/detail.html", context)
 
 
 def _missing(request: HttpRequest) -> HttpResponse:

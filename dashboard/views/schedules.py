@@ -2,80 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
-
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
-from django_celery_beat.models import PeriodicTask
 
-from dashboard.visitors import scope_of_visitor
-from jobs.job_frame import epoch
-from jobs.liveness import heartbeat_state
-from jobs.models import Heartbeat
-from workers.schedules import next_run, problem
-
-NEVER = datetime.max.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """A row of the list; `problem` is why Beat can't run it."""
-
-    id: int
-    name: str
-    task: str
-    words: str
-    expression: str | None
-    zone: str | None
-    enabled: bool
-    last: datetime | None
-    next: datetime | None
-    overdue: bool
-    problem: str | None
+from dashboard.schedule_rows import read_beat, read_schedules
+from dashboard.visitors import scope_of_visitor, user_of
+from jobs import access, scopes
 
 
 @require_safe
 @never_cache
 def index(request: HttpRequest) -> HttpResponse:
-    scope_of_visitor(request)
-    now = timezone.now()
-    rows = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked")
-    schedules = sorted((_schedule(row, now) for row in rows), key=_worst_first)
-    return render(request, "schedules/list.html", {"schedules": schedules, "beat": _beat(now)})
+    scope, now = scopes.named(scope_of_visitor(request)), timezone.now()
+    context = {
+        "schedules": read_schedules(now, scope),
+        "beat": read_beat(now),
+        "may_edit": _may_edit(request),
+        "read_only": settings.READ_ONLY,
+    }
+    return render(request, "schedules/list.html", context)
 
 
-def _beat(now: datetime) -> dict[str, Any]:
-    heartbeat = Heartbeat.objects.filter(name="beat").first()
-    return {"state": heartbeat_state(heartbeat, now), "seen": epoch(heartbeat.at if heartbeat else None)}
-
-
-def _schedule(row: Any, now: datetime) -> Schedule:
-    fault = problem(row)
-    following = None if fault else next_run(row, now)
-    return Schedule(
-        id=row.pk,
-        name=row.name,
-        task=row.task,
-        words=row.crontab.human_readable if row.crontab else str(row.scheduler or ""),
-        expression=_expression(row.crontab) if row.crontab else None,
-        zone=str(row.crontab.timezone) if row.crontab else None,
-        enabled=row.enabled,
-        last=row.last_run_at,
-        next=following,
-        overdue=following is not None and following <= now,
-        problem=fault,
-    )
-
-
-def _expression(crontab: Any) -> str:
-    parts = (crontab.minute, crontab.hour, crontab.day_of_month, crontab.month_of_year, crontab.day_of_week)
-    return " ".join(str(part) for part in parts)
-
-
-def _worst_first(schedule: Schedule) -> tuple[bool, bool, datetime, str]:
-    return (schedule.problem is None, not schedule.enabled, schedule.next or NEVER, schedule.name)
+def _may_edit(request: HttpRequest) -> bool:
+    """Whether the visitor may edit schedules in the admin, were it not for the whole installation."""
+    user = user_of(request)
+    return user.is_staff and access.has(user, "edit_schedule") and access.has(user, "view_payload")

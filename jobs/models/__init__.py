@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from jobs.models.bulk import Bulk, BulkItem
+from jobs.models.enqueued import Enqueued, Tag
+from jobs.models.logs import LogPart
 from jobs.models.people import Action, Reach
 from jobs.models.record import (
     ENDED,
@@ -18,21 +21,30 @@ from jobs.models.record import (
     QueueSample,
     Standing,
     State,
-    Visible,
     Worker,
     WorkerSample,
 )
+from jobs.models.tokens import Answer, Bearer, Token
+from jobs.models.triggers import Firing, Trigger
+from jobs.models.visible import Visible
 from jobs.models.wishes import Order, Outgoing, Pause, Revocation
 
 __all__ = [
     "ENDED",
     "Action",
+    "Answer",
     "Attempt",
+    "Bearer",
     "Bucket",
+    "Bulk",
+    "BulkItem",
     "Cluster",
+    "Enqueued",
+    "Firing",
     "Gap",
     "Heartbeat",
     "Job",
+    "LogPart",
     "Order",
     "Outgoing",
     "Pause",
@@ -45,6 +57,9 @@ __all__ = [
     "Revocation",
     "Standing",
     "State",
+    "Tag",
+    "Token",
+    "Trigger",
     "Visible",
     "Worker",
     "WorkerSample",

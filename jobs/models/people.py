@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import models
 
 from jobs.models.record import Cluster
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
 
 
 class Outcome(models.TextChoices):
@@ -34,6 +37,19 @@ class AppendOnly(models.QuerySet["Action"]):
         if not set(changes) <= Action.MAY_MOVE:
             raise TypeError("the audit is append-only")
         return super().filter(outcome__in=OPEN_OUTCOMES)._update_open(**changes)
+
+    def visible_to(self, user: User) -> AppendOnly:
+        """What `user` may read: what is within their reach, if they may read the audit, and what they did."""
+        return self.filter(self.condition_for(user))
+
+    def condition_for(self, user: User) -> models.Q:
+        """The same as a condition."""
+        from jobs import access, scopes
+
+        own = models.Q(user=user.pk)
+        if not access.has(user, "view_audit"):
+            return own if user.is_active else scopes.NOBODY
+        return scopes.either([own, scopes.Scope(access.spans_of(user)).rows("task", "queue")])
 
     def _update_open(self, **changes: Any) -> int:
         return super().update(**changes)

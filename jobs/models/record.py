@@ -12,13 +12,11 @@ the other row for each of them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
 from django.db import models
 
-if TYPE_CHECKING:
-    from django.contrib.auth.base_user import AbstractBaseUser
-    from django.contrib.auth.models import AnonymousUser
+from jobs.models.visible import Visible
 
 
 class State(models.TextChoices):
@@ -36,14 +34,6 @@ class State(models.TextChoices):
 
 
 ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.REVOKED, State.REJECTED})
-
-
-class Visible(models.QuerySet[Any]):
-    """A queryset that knows who may read it."""
-
-    def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> Visible:
-        """What `user` may read: everything, for each active account."""
-        return self if user.is_authenticated and user.is_active else self.none()
 
 
 class Cluster(models.Model):
@@ -108,6 +98,12 @@ class Job(models.Model):
             models.Index(fields=["cluster", "id"], name="nightdesk_job_newest"),
             models.Index(fields=["cluster", "task", "id"], name="nightdesk_job_task"),
             models.Index(fields=["cluster", "queue", "id"], name="nightdesk_job_queue"),
+            # Few jobs are the second life of another one.
+            models.Index(
+                fields=["cluster", "retry_of"],
+                condition=models.Q(retry_of__isnull=False),
+                name="nightdesk_job_retry_of",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -146,14 +142,15 @@ class Attempt(models.Model):
 
     `delivery` is the moment of receipt in microseconds of the stream's clock;
     it tells two deliveries of the same message apart. `wait` runs from this
-    attempt's publish (or its eta) to its start.
+    attempt's publish (or its eta) to its start. A duplicate ran nothing, since
+    another message of the same job had been claimed before.
     """
 
     id = models.BigAutoField(primary_key=True)
     job = models.ForeignKey(Job, models.CASCADE, db_index=False, db_constraint=False, related_name="timeline")
     retries = models.PositiveIntegerField()
     delivery = models.BigIntegerField()
-    state = models.CharField(max_length=12, choices=State.choices)
+    state = models.CharField(max_length=12, choices=[*State.choices, ("duplicate", "Duplicate")])
     rank = models.PositiveSmallIntegerField(default=0)
     worker = models.CharField(max_length=255, null=True)
     published_at = models.DateTimeField(null=True)
@@ -313,9 +310,10 @@ class Worker(models.Model):
 
     `producer` is unique for each start of a process, so it is the boot.
     `setup` is JSON, see `jobs.worker_facts.Setup`. `events` says whether it
-    sends events of its jobs; the rest its recorder has counted since its start:
-    messages received, those without a publish stamp, the recorder's own faults,
-    and events it had to drop.
+    sends events of its jobs; `held` are the queues that it found paused and
+    does not read for that alone. The rest its recorder has counted since its
+    start: messages received, those without a publish stamp, the recorder's own
+    faults, and events it had to drop.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -340,6 +338,7 @@ class Worker(models.Model):
     unstamped = models.BigIntegerField(null=True)
     faults = models.BigIntegerField(null=True)
     dropped = models.BigIntegerField(null=True)
+    held = models.CharField(max_length=500, null=True)
 
     objects = Visible.as_manager()
 

@@ -15,7 +15,7 @@ class Outgoing(models.Model):
 
     `body` is the exact text of Celery's message body; `headers` and
     `properties` are JSON objects. Until `claimed_until` one process has it in
-    hand.
+    hand. `told` says that the record knows of a job that is not due yet.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -33,6 +33,7 @@ class Outgoing(models.Model):
     tries = models.PositiveIntegerField(default=0)
     fault = models.CharField(max_length=500, default="")
     action = models.ForeignKey(Action, models.PROTECT, null=True, related_name="outgoing")
+    told = models.BooleanField(default=False)
 
     def __str__(self) -> str:
         return f"{self.task} {self.task_id}"
@@ -47,7 +48,7 @@ class Revocation(models.Model):
     terminate = models.BooleanField(default=False)
     signal = models.CharField(max_length=16, default="SIGTERM")
     asked_at = models.DateTimeField(db_index=True)
-    told_at = models.DateTimeField(null=True)
+    told_at = models.DateTimeField(null=True, db_index=True)
     action = models.ForeignKey(Action, models.PROTECT, null=True, related_name="revocations")
 
     class Meta:
@@ -60,7 +61,14 @@ class Revocation(models.Model):
 
 
 class Pause(models.Model):
-    """A queue that shall not be read until somebody resumes it, or `until`."""
+    """A queue that shall not be read until somebody resumes it, or `until`.
+
+    `held` is a JSON object: the names of the workers that would read it if they
+    might, with whether each was there when the monitor last looked, at
+    `looked_at`. `reading` lists those that still read it then. From
+    `resumed_at` on it shall be read again; the row goes when all that were held
+    do.
+    """
 
     id = models.BigAutoField(primary_key=True)
     cluster = models.ForeignKey(Cluster, models.CASCADE, db_index=False, default=Cluster.DEFAULT_ID)
@@ -70,6 +78,11 @@ class Pause(models.Model):
     since = models.DateTimeField()
     until = models.DateTimeField(null=True)
     action = models.ForeignKey(Action, models.PROTECT, null=True, related_name="pauses")
+    held = models.TextField(default="{}")
+    reading = models.TextField(null=True)
+    looked_at = models.DateTimeField(null=True)
+    resumed_at = models.DateTimeField(null=True)
+    resumed_by = models.ForeignKey(Action, models.PROTECT, null=True, related_name="resumed")
 
     class Meta:
         constraints: ClassVar = [
@@ -83,9 +96,9 @@ class Pause(models.Model):
 class Order(models.Model):
     """One remote-control command to one worker, or to all (`worker` is None), with what it answered.
 
-    `method` and `arguments` (JSON) are those of Celery's control commands.
-    After `expires_at` it isn't sent any more: who asked has long looked
-    elsewhere.
+    `method` and `arguments` (JSON) are those of Celery's control commands; one
+    more, `purge`, the monitor does itself. After `expires_at` it isn't sent any
+    more: who asked has long looked elsewhere.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -12,7 +12,10 @@ from typing import Any
 from django.db import connection
 
 from jobs.store import postgres, sqlite
-from jobs.store.tables import TABLES, TIMES, Row, moment
+from jobs.store.outgoing import insert_outgoing
+from jobs.store.tables import MOVE, TABLES, TIMES, Move, Row
+
+__all__ = ["insert_outgoing", "move_position", "read", "settle", "write"]
 
 _VENDORS = {"sqlite": sqlite, "postgresql": postgres}
 
@@ -44,15 +47,9 @@ def read(
         return list(cursor.fetchall())
 
 
-def move_position(
-    position_id: int, before: str, after: str, event_at: float | None, now: float, lag: float
-) -> bool:
+def move_position(move: Move) -> bool:
     """Move the position by compare-and-set; False if somebody else has moved it."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE nightdesk_jobs_position SET last_id = %s, committed_at = %s, lag = %s, "
-            "last_event_at = COALESCE(%s, last_event_at) WHERE id = %s AND last_id = %s",
-            [after, moment(now), lag, moment(event_at), position_id, before],
-        )
+        cursor.execute(MOVE, move.values)
         moved: int = cursor.rowcount
     return moved == 1

@@ -1,42 +1,37 @@
-"""The record's writes, for SQLite: upserts of many rows a statement.
-
-A statement of a hundred rows costs half of a hundred statements, and Python
-runs other threads all the while that SQLite works on it.
-"""
+"""The record's writes, for SQLite: upserts of many rows a statement."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from functools import cache
-from itertools import chain
 from typing import Any
 
 import orjson
 from django.db import connection
 
+from jobs.store import sqlite_child
+from jobs.store.sqlite_child import Upsert
 from jobs.store.tables import TABLES, Row
-
-STATEMENT_ROWS = 100
 
 
 def write(kind: str, rows: Sequence[Row]) -> None:
     """Write whole rows of one kind, inside a transaction."""
-    whole = len(rows) - len(rows) % STATEMENT_ROWS
-    for start in range(0, whole, STATEMENT_ROWS):
-        _execute(
-            upsert(kind, STATEMENT_ROWS), list(chain.from_iterable(rows[start : start + STATEMENT_ROWS]))
-        )
-    if whole < len(rows):
-        with connection.cursor() as cursor:
-            cursor.executemany(upsert(kind, 1).replace("?", "%s"), rows[whole:])
+    with connection.wrap_database_errors:
+        sqlite_child.write_rows(_driver(), upsert(kind), rows)
 
 
 def settle(job_ids: Sequence[int]) -> None:
     """These jobs have succeeded: they stand nowhere any more."""
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "DELETE FROM nightdesk_jobs_standing WHERE job_id = %s", [(job_id,) for job_id in job_ids]
-        )
+    with connection.wrap_database_errors:
+        sqlite_child.settle(_driver(), job_ids)
+
+
+def _driver() -> sqlite3.Connection:
+    """Django's cursor would rewrite the placeholders of a whole statement each time."""
+    connection.ensure_connection()
+    driver: sqlite3.Connection = connection.connection
+    return driver
 
 
 def select(table: str, names: str, scope: str, key: str) -> str:
@@ -54,19 +49,12 @@ def microseconds(column: str) -> str:
 
 
 @cache
-def upsert(kind: str, rows: int) -> str:
-    """An upsert of so many whole rows."""
+def upsert(kind: str) -> Upsert:
+    """An upsert of whole rows, in its parts."""
     table = TABLES[kind]
     names = (*table.key, *table.columns)
-    row = f"({', '.join('?' * len(names))})"
     return (
-        f"INSERT INTO {table.name} ({', '.join(names)}) VALUES {', '.join([row] * rows)} "  # noqa: S608 names of our own
-        f"ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {table.changes}"
+        f"INSERT INTO {table.name} ({', '.join(names)})",
+        f"({', '.join('?' * len(names))})",
+        f"ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {table.changes}",
     )
-
-
-def _execute(sql: str, parameters: Sequence[Any]) -> None:
-    """Django's cursor would rewrite the placeholders of the whole statement each time."""
-    connection.ensure_connection()
-    with connection.wrap_database_errors:
-        connection.connection.execute(sql, parameters)

@@ -29,7 +29,10 @@ BUCKET_COLUMNS = (
 WORKER_COLUMNS = (
     "cluster_id", "name", "pid", "queues", "slots", "busy", "processed", "load", "version", "release", "freq",
     "online_at", "seen_at", "offline_at", "setup", "events", "received", "unstamped", "faults", "dropped",
+    "held",
 )  # fmt: skip
+LOG_KEY = ("job_id", "retries", "delivery", "first")
+LOG_COLUMNS = ("lines", "left_out")
 PAYLOAD_COLUMNS = ("args", "kwargs", "body", "withheld", "retries", "result", "progress", "progress_at")
 # A column that keeps the greatest value told -> what came with that value.
 PAYLOAD_LATEST = {"retries": ("args", "kwargs", "body", "withheld"), "progress_at": ("progress",)}
@@ -76,10 +79,36 @@ TABLES = {
     "attempt": Table("nightdesk_jobs_attempt", ATTEMPT_KEY, ATTEMPT_COLUMNS, kept=("traceback",)),
     "standing": Table("nightdesk_jobs_standing", ("job_id",), ("cluster_id", "state", "queue", "task")),
     "payload": Table("nightdesk_jobs_payload", ("job_id",), PAYLOAD_COLUMNS, ("result",), PAYLOAD_LATEST),
+    "log": Table("nightdesk_jobs_logpart", LOG_KEY, LOG_COLUMNS),
     "bucket": Table("nightdesk_jobs_bucket", BUCKET_KEY, BUCKET_COLUMNS),
     "producer": Table("nightdesk_jobs_producer", ("id",), ("cluster_id", "last_seq", "lost", "seen_at")),
     "worker": Table("nightdesk_jobs_worker", ("producer",), WORKER_COLUMNS),
 }
+
+
+MOVE = (
+    "UPDATE nightdesk_jobs_position SET last_id = %s, committed_at = %s, lag = %s, "
+    "last_event_at = COALESCE(%s, last_event_at) WHERE id = %s AND last_id = %s"
+)
+
+
+@dataclass(frozen=True)
+class Move:
+    """The position goes on, from an id of the stream to another; times in seconds since the epoch."""
+
+    position_id: int
+    before: str
+    after: str
+    event_at: float | None
+    now: float
+    lag: float
+
+    @property
+    def values(self) -> Row:
+        """What MOVE asks for."""
+        return [
+            self.after, moment(self.now), self.lag, moment(self.event_at), self.position_id, self.before,
+        ]  # fmt: skip
 
 
 @lru_cache(maxsize=20_000)  # the times of an attempt are those of its job

@@ -91,7 +91,7 @@ function stamp(value, now) {
 }
 
 function text(value) {
-  if (Array.isArray(value)) return text(value.join(", "));
+  if (Array.isArray(value)) return text(value.join(", ") || NOT_APPLICABLE);
   return value === null || value === undefined || value === "" ? UNKNOWN : String(value);
 }
 
@@ -113,10 +113,21 @@ export function written(value, form, now) {
   return FORMATS[form](value, now);
 }
 
-// `pattern` with each {name} replaced by the row's value, and {job} by the job's place under /jobs/.
+// `pattern` with each {name} replaced by the row's value; {job}, {queue}, {worker} by their page's place.
 export function address(pattern, row) {
-  return pattern.replace(/\{(\w+)\}/g, (_, name) =>
-    name === "job" ? jobPlace(row.task_id ?? "", row.id ?? 0) : quoted(row[name] ?? ""));
+  return pattern.replace(/\{(\w+)\}/g, (_, name) => name in PLACES ? PLACES[name](row) : quoted(row[name] ?? ""));
+}
+
+const PLACES = {
+  job: (row) => jobPlace(row.task_id ?? "", row.id ?? 0),
+  queue: (row) => queuePlace(row.name ?? ""),
+  worker: (row) => jobPlace(row.name ?? "", row.id ?? 0),
+};
+
+function queuePlace(name) {
+  if (/^[A-Za-z0-9_.:@-]{1,255}$/.test(name) && ![".", ".."].includes(name)) return name;
+  const bytes = String.fromCharCode(...new TextEncoder().encode(name));
+  return "~" + btoa(bytes).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
 }
 
 function quoted(value) {

@@ -1,6 +1,7 @@
-// The list of jobs follows the record. Rows never move under the pointer, the focus or a scrolled page: then
-// a pill says that newer ones wait.
+// The list of jobs follows the record. Rows never move under the pointer, the focus, a choice or a scrolled page:
+// then a pill says that newer ones wait.
 import { asker } from "./again.js";
+import { isChoosing } from "./choose.js";
 import { shell } from "./shell.js";
 
 const TABLE = "jobs-table";
@@ -8,7 +9,7 @@ let asked = false;  // by a press on the pill, which stands within the table's s
 
 function isHeld() {
   const section = document.getElementById(TABLE);
-  return scrollY > 0 || section.matches(":hover, :focus-within") || !getSelection().isCollapsed;
+  return scrollY > 0 || isChoosing() || section.matches(":hover, :focus-within") || !getSelection().isCollapsed;
 }
 
 function mustWait() {

@@ -2,7 +2,7 @@
 // lid or a frozen server never gives, so the watchdog leaves it behind and opens a new one.
 const SILENT_AFTER = 12_000;  // the server sends a pulse every 5 s
 const FIRST_WAIT = 500, LONGEST_WAIT = 5_000;
-const SIGNED_OUT = 4401;
+const SIGNED_OUT = 4401, OTHER_RIGHTS = 4405;
 
 export function watch(topics, { onFrame, onState }) {
   let socket = null, heard = 0, failures = 0, timer = null, over = false;
@@ -27,6 +27,7 @@ export function watch(topics, { onFrame, onState }) {
 
   function lost(code) {
     leave();
+    if (code === OTHER_RIGHTS) return location.reload();
     over = code === SIGNED_OUT;
     onState(over ? "out" : "stale");
     if (!over) again();

@@ -64,7 +64,12 @@ async function copy(button) {
   setTimeout(() => button.classList.remove("done"), 1500);
 }
 
+function offerDismissals() {
+  for (const button of document.querySelectorAll("[data-dismiss]")) button.hidden = false;
+}
+
 document.addEventListener("click", (event) => {
+  event.target.closest("[data-dismiss]")?.parentElement.remove();
   const button = event.target.closest("[data-copy]");
   if (button) copy(button);
   const account = document.querySelector(".account[open]");
@@ -72,3 +77,4 @@ document.addEventListener("click", (event) => {
 });
 offerThemes();
 offerCopies();
+offerDismissals();

@@ -97,6 +97,12 @@ class Process:
             os.killpg(self.pid, number)
 
 
+def children_of(pid: int) -> list[int]:
+    """The processes that a process, any thread of it, has started and that nobody has waited for yet."""
+    lists = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [int(child) for text in lists for child in text.split()]
+
+
 def free_port() -> int:
     """A loopback port that nobody listens on."""
     with socket.socket() as probe:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from workers.brokers.broker import Broker, BrokerUnreachable, QueueDepth
+from workers.brokers.broker import Broker, BrokerUnreachable, QueueDepth, Waiting
 from workers.brokers.redis import RedisBroker
 
-__all__ = ["Broker", "BrokerUnreachable", "QueueDepth", "connect"]
+__all__ = ["Broker", "BrokerUnreachable", "QueueDepth", "Waiting", "connect"]
 
 
 def connect(url: str) -> Broker:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -29,8 +29,17 @@ class QueueDepth:
     unacked: int | None
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """A message in a queue: the job that it would have run, and which attempt."""
+
+    task_id: str
+    task: str | None
+    retries: int
+
+
 class Broker(Protocol):
-    """One broker, asked read-only questions. All raise BrokerUnreachable."""
+    """One broker. All but `purge` are questions that change nothing; all raise BrokerUnreachable."""
 
     def sample(self, queues: Sequence[str]) -> dict[str, QueueDepth]:
         """How each of `queues` stands now; a queue that does not exist has depth 0."""
@@ -46,6 +55,14 @@ class Broker(Protocol):
 
     def describe(self) -> ServerFacts:
         """What the broker tells of itself; what it doesn't say is None."""
+
+    def purge(self, queue: str, once: str, gone: Callable[[Sequence[Waiting]], None]) -> int:
+        """Take out all that waits in `queue` at one moment; how many messages that were.
+
+        `gone` gets what is known of them, some hundred at a time, before the
+        last trace of them is deleted. Repeated with the same `once`, it goes on
+        where it was, and takes nothing that came later.
+        """
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -15,8 +15,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from jobs.servers import ServerFacts
-from workers.brokers.broker import BrokerUnreachable, QueueDepth
+from workers.brokers.broker import BrokerUnreachable, QueueDepth, Waiting
 from workers.brokers.redis_facts import describe
+from workers.brokers.redis_purge import purge
 from workers.brokers.transport import STEPS
 
 SEPARATOR = "\x06\x16"
@@ -76,6 +77,10 @@ class RedisBroker:
     def describe(self) -> ServerFacts:
         with self._asking():
             return describe(self._client)
+
+    def purge(self, queue: str, once: str, gone: Callable[[Sequence[Waiting]], None]) -> int:
+        with self._asking():
+            return purge(self._client, step_keys(queue), once, gone)
 
     def close(self) -> None:
         self._client.close()

@@ -51,6 +51,10 @@ class QoS(redis.QoS):
             self.late.add(delivery_tag)
             self._quick_ack(delivery_tag)  # type: ignore[attr-defined]
 
+    def forget(self, delivery_tag: str) -> None:
+        """Somebody else has taken a message out of our hand, in Redis already."""
+        self._quick_ack(delivery_tag)  # type: ignore[attr-defined]
+
     def restore_visible(self, start: int = 0, num: int = 10, interval: int = 10) -> None:
         """Hand out again what nobody acknowledged in time; first acknowledge what was late."""
         for tag in list(self.late):

@@ -10,7 +10,8 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Collection
 
 import redis
 import structlog
@@ -65,11 +66,16 @@ class Ingest:
         self._careful_to: str | None = None
         self._held: bool | None = None
         self._failed_with: str | None = None
+        self._forgotten: deque[int] = deque()
 
     @property
     def leading(self) -> bool:
         """Whether this monitor is the one that works."""
         return bool(self._held)
+
+    def forget(self, ids: Collection[int]) -> None:
+        """These jobs were deleted from the record. Called from another thread than `run`."""
+        self._forgotten.extend(ids)
 
     def lag(self) -> float | None:
         """Seconds since the first event that is not recorded yet; 0 if all are, None if nobody can tell.
@@ -135,6 +141,10 @@ class Ingest:
             self._careful_to = entries[-1][0] if entries else record.last_id
             self._record = None
 
+    def _forget(self, record: Record) -> None:
+        if self._forgotten:
+            record.forget({self._forgotten.popleft() for _ in range(len(self._forgotten))})
+
     def _lead(self) -> bool:
         now = time.monotonic()
         if now >= self._lease_until:
@@ -158,6 +168,7 @@ class Ingest:
         return record
 
     def _commit(self, record: Record, entries: list[StreamEntry]) -> None:
+        self._forget(record)
         if not entries:
             self._writer.wait()
             self._recorded_to = record.last_id

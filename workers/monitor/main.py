@@ -11,14 +11,17 @@ from django.conf import settings
 
 from jobs.record import Committed
 from jobs.store import checkpoints, sessions
+from workers.monitor.bulks import BulkRunner
 from workers.monitor.checkpoint import Checkpointer
 from workers.monitor.ingest import STREAM, Ingest, reading_client
 from workers.monitor.pace import Pace
 from workers.monitor.prune import Pruner
 from workers.monitor.publish import Publisher
 from workers.monitor.sample import Reader, Sampler
+from workers.monitor.steer import Steering
 from workers.monitor.stream_look import StreamLook
 from workers.monitor.sweep import Sweeper
+from workers.monitor.wishes import Wishes
 
 logger = structlog.get_logger(__name__)
 
@@ -40,11 +43,14 @@ def run() -> None:
     stream = StreamLook(reading_client(settings.REDIS_URL), STREAM, settings.STREAM_CAP)
     reader = Reader(lambda: ingest.leading, ingest.lag, pace.per_second, stream)
     sampler = Sampler(reader, sampled=publisher.sampled)
-    pruner = Pruner(leading=lambda: ingest.leading)
+    pruner = Pruner(leading=lambda: ingest.leading, forgotten=ingest.forget)
     sweeper = Sweeper(leading=lambda: ingest.leading)
+    wishes = Wishes(leading=lambda: ingest.leading, changed=publisher.changed)
+    bulks = BulkRunner(leading=lambda: ingest.leading)
+    steering = Steering(leading=lambda: ingest.leading, steered=publisher.steered)
     threads = [
         threading.Thread(target=loop.run, args=(stop,), name=type(loop).__name__)
-        for loop in (ingest, sampler, pruner, sweeper, Checkpointer())
+        for loop in (ingest, sampler, pruner, sweeper, wishes, bulks, steering, Checkpointer())
     ]
     for thread in threads:
         thread.start()

@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 
 from jobs.forgetting import Sweep, bring_into_memory, forget_jobs, forget_rows, rows_over
 from jobs.retention import Retention
-from jobs.store import partitions
+from jobs.store import checkpoints, partitions
 
 logger = structlog.get_logger(__name__)
 
@@ -28,10 +28,16 @@ SHARE = 1 / 3
 
 
 class Pruner:
-    """Forgets what is older than its time, step by step."""
+    """Forgets what is older than its time, step by step. `forgotten` is told which jobs were deleted."""
 
-    def __init__(self, leading: Callable[[], bool], retention: Retention | None = None) -> None:
+    def __init__(
+        self,
+        leading: Callable[[], bool],
+        retention: Retention | None = None,
+        forgotten: Callable[[Sequence[int]], None] = lambda _: None,
+    ) -> None:
         self._leading = leading
+        self._forgotten = forgotten
         self._retention = retention or settings.RETENTION
         self._sweep = Sweep(self._retention)
 
@@ -64,10 +70,12 @@ class Pruner:
         while first < len(ids):
             chunk = ids[first : first + stride.rows]
             bring_into_memory(chunk)
-            began = time.monotonic()
-            forget_jobs(chunk, self._retention, now)
+            with checkpoints.apart():
+                began = time.monotonic()
+                self._forgotten(forget_jobs(chunk, self._retention, now))
+                took = time.monotonic() - began
             first += len(chunk)
-            if not stride.took(time.monotonic() - began):
+            if not stride.took(took):
                 return False
         return True
 
@@ -94,6 +102,8 @@ def next_rows(rows: int, seconds: float) -> int:
 def _forget_rows(rows: QuerySet[Any], stride: Stride) -> None:
     more = True
     while more:
-        asked, began = stride.rows, time.monotonic()
-        more = forget_rows(rows, asked) == asked
-        more = stride.took(time.monotonic() - began) and more
+        with checkpoints.apart():
+            asked, began = stride.rows, time.monotonic()
+            more = forget_rows(rows, asked) == asked
+            took = time.monotonic() - began
+        more = stride.took(took) and more

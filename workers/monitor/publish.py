@@ -18,7 +18,7 @@ import structlog
 from channels.layers import get_channel_layer
 from django.db import close_old_connections, connections
 
-from jobs import live
+from jobs import live, scopes
 from jobs.live import Topic
 from jobs.models import Cluster
 
@@ -26,11 +26,21 @@ logger = structlog.get_logger(__name__)
 
 INTEREST_SECONDS = 15.0
 MOST_TOPICS = 2_000
+# Where more ways of looking are in use, web processes make the frames of the others, less often.
+MOST_SCOPES = 50
 REDIS_PATIENCE = 3.0
 RETRY_SECONDS = 1.0
 STOP_SECONDS = 5.0
 # The shortest time between two frames of a topic, in seconds.
-INTERVALS = {"overview": 0.25, "job": 0.25, "jobs": 1.0, "schedules": 2.0, "coverage": 2.0}
+INTERVALS = {
+    "overview": 0.25,
+    "job": 0.25,
+    "jobs": 1.0,
+    "queues": 1.0,
+    "workers": 1.0,
+    "schedules": 2.0,
+    "coverage": 2.0,
+}
 # Making frames may take this share of the thread's time.
 LARGEST_SHARE = 0.25
 
@@ -49,11 +59,19 @@ class Outlook:
     def want(self, topics: Collection[Topic], now: float) -> None:
         """Somebody looks at these; a topic new to us has changed while nobody watched."""
         for topic in topics:
-            if topic not in self._wanted_until and len(self._wanted_until) >= MOST_TOPICS:
+            if topic not in self._wanted_until and not self._has_room_for(topic):
                 continue
             if topic not in self._wanted_until:
                 self._changed.add(topic)
             self._wanted_until[topic] = now + INTEREST_SECONDS
+
+    def _has_room_for(self, topic: Topic) -> bool:
+        room = topic.scope in self._scopes or len(self._scopes) < MOST_SCOPES
+        return room and len(self._wanted_until) < MOST_TOPICS
+
+    @property
+    def _scopes(self) -> set[str]:
+        return {topic.scope for topic in self._wanted_until}
 
     def change(self, kinds: Collection[str], job_ids: Collection[int]) -> None:
         """These kinds of topics, and the topics of these jobs, have something new."""
@@ -70,8 +88,9 @@ class Outlook:
         return sorted(ready, key=lambda topic: (topic.job_id is not None, INTERVALS[topic.kind]))
 
     def sent(self, topic: Topic, now: float, cost: float) -> None:
-        """`cost`: the seconds that making the frame took."""
-        self._not_before[topic] = now + max(INTERVALS[topic.kind], cost / LARGEST_SHARE)
+        """`cost`: the seconds that making the frame took; each scope has one like it made."""
+        crowd = 1 if topic.job_id is not None else max(1, len(self._scopes))
+        self._not_before[topic] = now + max(INTERVALS[topic.kind], cost * crowd / LARGEST_SHARE)
 
     def failed(self, topic: Topic, now: float) -> None:
         """It is still to be sent."""
@@ -128,7 +147,13 @@ class Publisher:
     def sampled(self) -> None:
         """Depth, workers and heartbeats have been looked at again."""
         with self._lock:
-            self._kinds.update(("overview", "schedules", "coverage"))
+            self._kinds.update(("overview", "queues", "workers", "schedules", "coverage"))
+        self._call()
+
+    def steered(self) -> None:
+        """An order or a pause has got further."""
+        with self._lock:
+            self._kinds.update(("overview", "queues", "workers"))
         self._call()
 
     def _call(self) -> None:
@@ -200,6 +225,7 @@ class Publisher:
                 await asyncio.sleep(RETRY_SECONDS)
 
     def _hear(self, message: dict[str, Any]) -> None:
+        scopes.learn(message.get("scopes", ()))
         self._outlook.want(_known(message["topics"]), time.monotonic())
         self._call()
 

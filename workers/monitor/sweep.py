@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import structlog
 from django.db import DatabaseError, close_old_connections
 
+from jobs import outbox
 from workers.brokers import BrokerUnreachable
-from workers.outbox import MOST, Publisher
+from workers.outbox import MOST, Publisher, tell_waiting
 
 logger = structlog.get_logger(__name__)
 
@@ -38,6 +40,8 @@ class Sweeper:
 
     def _sweep(self, stop: threading.Event) -> None:
         if self._leading():
+            if untold := outbox.untold(datetime.now(UTC), MOST):
+                tell_waiting(untold)
             while self._publisher.publish_due() == MOST and not stop.is_set():
                 pass
         self._pause = INTERVAL

@@ -1,4 +1,4 @@
-"""Writes prepared batches; on PostgreSQL in a thread of its own, so that the next is prepared meanwhile."""
+"""Writes prepared batches while the next is prepared: PostgreSQL's server does, or a process for SQLite."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from django.db import Error, connection
 
 from jobs.record import Committed, Prepared, Record
+from jobs.store.sqlite_process import SqliteProcess
+
+# On SQLite a smaller batch is written sooner than another process has taken it.
+FEWEST_EVENTS = 1_000
 
 
 class BatchWriter:
@@ -17,6 +21,7 @@ class BatchWriter:
         self._committed = committed
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batch-writer")
         self._writing: Future[None] | None = None
+        self._process = SqliteProcess() if connection.vendor == "sqlite" else None
 
     @property
     def busy(self) -> bool:
@@ -26,10 +31,10 @@ class BatchWriter:
     def submit(self, record: Record, prepared: Prepared) -> None:
         """Write this batch after the one before; raises what that one raised, and then writes nothing."""
         self.wait()
-        if connection.vendor == "sqlite":  # its work is done in here, and two threads of Python are slower
+        if self._process and prepared.batch.events < FEWEST_EVENTS:
             self._write(record, prepared)
         else:
-            self._writing = self._thread.submit(self._write, record, prepared)
+            self._writing = self._thread.submit(self._write, record, prepared, self._process)
 
     def wait(self) -> None:
         """Wait until nothing is being written; raises what the last batch raised, once."""
@@ -38,12 +43,14 @@ class BatchWriter:
             writing.result()
 
     def close(self) -> None:
-        """Let the last batch end, and the thread with it."""
+        """Let the last batch end, and with it the thread and the process."""
         self._thread.shutdown()
+        if self._process:
+            self._process.close()
 
-    def _write(self, record: Record, prepared: Prepared) -> None:
+    def _write(self, record: Record, prepared: Prepared, process: SqliteProcess | None = None) -> None:
         try:
-            committed = record.write(prepared)
+            committed = record.write(prepared, process)
         except Error:
             connection.close()
             raise

@@ -1,0 +1,80 @@
+"""Schedules as pages and programs are told of them: what Beat sends, and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django_celery_beat.models import PeriodicTask
+
+from jobs.job_frame import epoch
+from jobs.liveness import heartbeat_state
+from jobs.models import Heartbeat
+from jobs.scopes import Scope
+from workers.schedules import next_run, problem
+from workers.signatures import route_of
+
+NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A row of the list; `problem` is why Beat can't run it."""
+
+    id: int
+    name: str
+    task: str
+    words: str
+    expression: str | None
+    zone: str | None
+    enabled: bool
+    last: datetime | None
+    next: datetime | None
+    overdue: bool
+    problem: str | None
+
+
+def read_schedules(now: datetime, scope: Scope) -> list[Schedule]:
+    """All that the scope shows, worst first; one statement."""
+    rows = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked")
+    visible = (row for row in rows if scope.covers(row.task, queue_of(row)))
+    return sorted((_schedule(row, now) for row in visible), key=_worst_first)
+
+
+def queue_of(row: PeriodicTask) -> str:
+    """Where its jobs go."""
+    return str(row.queue or route_of(row.task))
+
+
+def read_beat(now: datetime) -> dict[str, Any]:
+    """How Beat is, and when it was last heard."""
+    heartbeat = Heartbeat.objects.filter(name="beat").first()
+    return {"state": heartbeat_state(heartbeat, now), "seen": epoch(heartbeat.at if heartbeat else None)}
+
+
+def _schedule(row: Any, now: datetime) -> Schedule:
+    fault = problem(row)
+    following = None if fault else next_run(row, now)
+    return Schedule(
+        id=row.pk,
+        name=row.name,
+        task=row.task,
+        words=row.crontab.human_readable if row.crontab else str(row.scheduler or ""),
+        expression=_expression(row.crontab) if row.crontab else None,
+        zone=str(row.crontab.timezone) if row.crontab else None,
+        enabled=row.enabled,
+        last=row.last_run_at,
+        next=following,
+        overdue=following is not None and following <= now,
+        problem=fault,
+    )
+
+
+def _expression(crontab: Any) -> str:
+    parts = (crontab.minute, crontab.hour, crontab.day_of_month, crontab.month_of_year, crontab.day_of_week)
+    return " ".join(str(part) for part in parts)
+
+
+def _worst_first(schedule: Schedule) -> tuple[bool, bool, datetime, str]:
+    return (schedule.problem is None, not schedule.enabled, schedule.next or NEVER, schedule.name)

@@ -1,0 +1,170 @@
+"""What people did: written down where it is no command, and found again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from django.db.models import Q
+
+from jobs.models import Action, Cluster
+from jobs.models.people import Outcome
+from jobs.perform import LONGEST_DETAIL, LONGEST_REASON, REDACTOR, TEXT_LENGTH, Via
+from jobs.scopes import EVERYTHING
+from jobs.search import Candidates
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+LATEST = 5
+
+
+@dataclass(frozen=True)
+class Deed:
+    """Something that was done, or refused, without a command: a sign-in, an edit in the admin.
+
+    `who` stands for somebody without an account at hand. `refusal` is a code.
+    """
+
+    command: str
+    kind: str
+    target: str
+    via: Via
+    user: User | None = None
+    who: str = ""
+    address: str | None = None
+    reason: str = ""
+    before: Any = None
+    after: Any = None
+    refusal: str | None = None
+    detail: str = ""
+    task: str | None = None
+    queue: str | None = None
+
+
+def write_down(deed: Deed) -> Action:
+    """A settled action, in the transaction at hand."""
+    now = datetime.now(UTC)
+    return Action.objects.create(
+        at=now,
+        settled_at=now,
+        user=deed.user,
+        who=(deed.user.get_username() if deed.user else deed.who)[:150],
+        via=deed.via,
+        address=deed.address,
+        command=deed.command,
+        target_kind=deed.kind[:16],
+        target=_text(deed.target)[:255],
+        task=deed.task,
+        queue=deed.queue,
+        reason=_text(deed.reason)[:LONGEST_REASON],
+        before=_json(deed.before),
+        after=_json(deed.after),
+        count=1,
+        outcome=Outcome.REFUSED if deed.refusal else Outcome.DONE,
+        refusal=deed.refusal,
+        detail=_text(deed.detail)[:LONGEST_DETAIL],
+    )
+
+
+def _text(text: str) -> str:
+    """As PostgreSQL takes it."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _json(value: Any) -> str | None:
+    return (
+        None
+        if value is None
+        else orjson.dumps(REDACTOR.clean(value, TEXT_LENGTH).value, default=str).decode()
+    )
+
+
+@dataclass(frozen=True)
+class Query:
+    """What to look for; `before` and `after` are ids, exclusive; from `since` to before `until`."""
+
+    who: str | None = None
+    command: str | None = None
+    kind: str | None = None
+    target: str | None = None
+    outcome: str | None = None
+    via: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    before: int | None = None
+    after: int | None = None
+    cluster_id: int = Cluster.DEFAULT_ID
+
+
+@dataclass(frozen=True)
+class Page:
+    """Actions newest first; `older` and `newer` are where the neighbours begin, None without one."""
+
+    actions: list[Action]
+    older: int | None
+    newer: int | None
+
+
+def find(query: Query, user: User) -> Page:
+    """The page of actions that `user` may see; its cost does not grow with the audit."""
+    ids, older, newer = _candidates(query, user).page(query.before, query.after)
+    found = Action.objects.visible_to(user).in_bulk(ids)
+    return Page([found[pk] for pk in ids if pk in found], older, newer)
+
+
+def all_of(query: Query, user: User, most: int) -> Iterator[list[Action]]:
+    """Every action that is found, newest first, in chunks; `most` of them, and one more if there is one."""
+    candidates, place, count = _candidates(query, user), query.before, 0
+    while count <= most:
+        look = candidates.window(place)
+        found = Action.objects.visible_to(user).in_bulk(look.ids[: most + 1 - count])
+        count += len(found)
+        yield [found[pk] for pk in look.ids if pk in found]
+        if look.edge is None:
+            return
+        place = look.edge
+
+
+def latest_of(kind: str, target: str, user: User) -> list[Action]:
+    """The last actions on one thing, newest first; one statement."""
+    rows = Action.objects.visible_to(user).filter(target_kind=kind, target=target[:255])
+    return list(rows.order_by("-pk")[:LATEST])
+
+
+def _candidates(query: Query, user: User) -> Candidates:
+    """The most telling filter is served by an index; the others are the residue."""
+    told = {
+        "target_kind": query.kind,
+        "target": query.target,
+        "outcome": query.outcome,
+        "who": query.who,
+        "command": query.command,
+        "via": query.via,
+    }
+    wanted = {name: value for name, value in told.items() if value}
+    served = ("target_kind", "target") if query.kind and query.target else ("outcome",)
+    indexed: dict[str, Any] = {name: wanted.pop(name) for name in served if name in wanted}
+    rows = Action.objects.filter(**(indexed or {"cluster": query.cluster_id}))
+    if query.since is not None:
+        rows = rows.filter(pk__gte=_first_since(query.since))
+    if query.until is not None:
+        rows = rows.filter(pk__lt=_first_since(query.until))
+    return Candidates(rows, Q(**wanted) & Action.objects.condition_for(user), EVERYTHING)
+
+
+def _first_since(moment: datetime) -> int:
+    """The least id from which on all is younger; ids grow with time, so it is bisected for."""
+    ends = Action.objects.order_by()
+    low, high = 0, (ends.order_by("-pk").values_list("pk", flat=True).first() or 0) + 1
+    while low < high:
+        middle = (low + high) // 2
+        row = ends.filter(pk__gte=middle).order_by("pk").values_list("pk", "at").first()
+        if row is None or row[1] >= moment:
+            high = middle
+        else:
+            low = row[0] + 1
+    return low

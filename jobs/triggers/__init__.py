@@ -1,0 +1,1 @@
+"""ORM triggers: which changes of which objects become which jobs."""

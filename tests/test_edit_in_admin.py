@@ -1,0 +1,209 @@
+"""What is edited in the admin: by whom, within which reach, never while read-only, all of it in the audit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.test import Client
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+from dashboard.admin import ReadOnlyAdmin
+from dashboard.admin_audit import Audited
+from jobs.models import Action, Reach
+
+pytestmark = pytest.mark.django_db
+SCHEDULES = "/admin/django_celery_beat/periodictask/"
+
+
+@pytest.fixture
+def often() -> IntervalSchedule:
+    return IntervalSchedule.objects.create(every=5, period=IntervalSchedule.MINUTES)
+
+
+@pytest.fixture
+def schedule(often: IntervalSchedule) -> PeriodicTask:
+    return PeriodicTask.objects.create(name="nightly", task="shop.report", queue="low", interval=often)
+
+
+@pytest.fixture
+def editor(client: Client) -> User:
+    """Of the role that may edit schedules, and let into the admin."""
+    user = User.objects.create_user("ana", is_staff=True)
+    user.groups.add(Group.objects.get(name="admin"))
+    client.force_login(user)
+    return user
+
+
+def form(schedule: PeriodicTask | None, often: IntervalSchedule, **changed: str) -> dict[str, str]:
+    """What the page of a schedule sends."""
+    told = {
+        "name": schedule.name if schedule else "hourly", "task": "shop.report", "enabled": "on",
+        "interval": str(often.pk), "args": "[]", "kwargs": "{}", "headers": "{}", "queue": "low",
+    }  # fmt: skip
+    return told | changed
+
+
+def address(schedule: PeriodicTask, what: str = "change") -> str:
+    return f"{SCHEDULES}{schedule.pk}/{what}/"
+
+
+def told(action: Action) -> tuple[str, str, str, str, str | None]:
+    return action.command, action.target_kind, action.who, action.outcome, action.refusal
+
+
+def test_each_table_is_either_for_reading_or_audited() -> None:
+    forgotten = [
+        model.__name__
+        for model, its in admin.site._registry.items()
+        if not isinstance(its, ReadOnlyAdmin | Audited)
+    ]
+    assert forgotten == []
+
+
+def test_a_schedule_that_is_edited_shows_before_and_after(
+    client: Client, editor: User, schedule: PeriodicTask, often: IntervalSchedule
+) -> None:
+    answer = client.post(
+        address(schedule), form(schedule, often, kwargs='{"month": 3}'), REMOTE_ADDR="192.0.2.7"
+    )
+    assert answer.status_code == 302
+    action = Action.objects.get()
+    assert told(action) == ("admin.change", "periodictask", "ana", "done", None)
+    assert (action.via, action.address, action.task, action.queue) == (
+        "admin",
+        "192.0.2.7",
+        "shop.report",
+        "low",
+    )
+    assert orjson.loads(action.before or "")["kwargs"] == "{}"
+    assert orjson.loads(action.after or "")["kwargs"] == '{"month": 3}'
+
+
+def test_adding_and_deleting_are_written_down(
+    client: Client, editor: User, schedule: PeriodicTask, often: IntervalSchedule
+) -> None:
+    assert client.post(f"{SCHEDULES}add/", form(None, often)).status_code == 302
+    assert client.post(address(schedule, "delete"), {"post": "yes"}).status_code == 302
+    chosen = {"action": "delete_selected", "_selected_action": [PeriodicTask.objects.get().pk], "post": "yes"}
+    assert client.post(SCHEDULES, chosen).status_code == 302
+    commands = list(Action.objects.order_by("pk").values_list("command", flat=True))
+    assert commands == ["admin.add", "admin.delete", "admin.delete"]
+    assert not PeriodicTask.objects.exists()
+
+
+@pytest.mark.parametrize(("name", "on"), [("enable_tasks", True), ("disable_tasks", False)])
+def test_switching_several_is_written_down_for_each(
+    client: Client, editor: User, schedule: PeriodicTask, name: str, on: bool
+) -> None:
+    PeriodicTask.objects.update(enabled=not on)
+    client.post(SCHEDULES, {"action": name, "_selected_action": [schedule.pk]})
+    schedule.refresh_from_db()
+    assert schedule.enabled is on
+    action = Action.objects.get()
+    assert (action.before, action.after) == (
+        orjson.dumps({"enabled": not on}).decode(),
+        orjson.dumps({"enabled": on}).decode(),
+    )
+
+
+def test_the_admin_asks_no_broker(client: Client, editor: User, schedule: PeriodicTask) -> None:
+    assert "run_tasks" not in client.get(SCHEDULES).content.decode()
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator"])
+def test_other_roles_edit_no_schedule(
+    client: Client, schedule: PeriodicTask, often: IntervalSchedule, role: str
+) -> None:
+    user = User.objects.create_user("bo", is_staff=True)
+    user.groups.add(Group.objects.get(name=role))
+    client.force_login(user)
+    assert client.get(SCHEDULES).status_code == 403
+    assert client.post(address(schedule), form(schedule, often)).status_code == 403
+    assert told(Action.objects.get()) == ("admin.change", "periodictask", "bo", "refused", "permission")
+
+
+def test_a_reach_bounds_schedules(
+    client: Client, editor: User, schedule: PeriodicTask, often: IntervalSchedule
+) -> None:
+    foreign = PeriodicTask.objects.create(name="theirs", task="bank.pay", queue="high", interval=often)
+    Reach.objects.create(user=editor, queues="low")
+    assert "theirs" not in client.get(SCHEDULES).content.decode()
+    assert "theirs" not in client.get("/schedules/").content.decode()
+    assert "nightly" in client.get("/schedules/").content.decode()
+    assert client.get(address(foreign)).status_code in (302, 403)
+    assert client.post(address(schedule), form(schedule, often, queue="high")).status_code == 403
+    schedule.refresh_from_db()
+    assert schedule.queue == "low"
+
+
+def test_nothing_is_edited_while_the_installation_is_read_only(
+    client: Client, ops: User, schedule: PeriodicTask, often: IntervalSchedule, settings: Any
+) -> None:
+    settings.READ_ONLY = True
+    client.force_login(ops)
+    assert client.get(SCHEDULES).status_code == 200
+    assert client.post(address(schedule), form(schedule, often, kwargs='{"a": 1}')).status_code == 403
+    assert client.post(address(schedule, "delete"), {"post": "yes"}).status_code == 403
+    client.post(SCHEDULES, {"action": "disable_tasks", "_selected_action": [schedule.pk]})
+    assert client.post("/admin/auth/user/add/", {"username": "x"}).status_code == 403
+    schedule.refresh_from_db()
+    assert (schedule.kwargs, schedule.enabled) == ("{}", True)
+    assert set(Action.objects.values_list("refusal", flat=True)) == {"read_only"}
+    page = client.get("/schedules/").content.decode()
+    assert 'aria-disabled="true"' in page
+    assert "This installation is read-only." in page
+
+
+def test_an_edited_account_is_in_the_audit_without_its_password(client: Client, ops: User) -> None:
+    client.force_login(ops)
+    secret = {"password1": "correct-horse-battery", "password2": "correct-horse-battery"}
+    inline = {"reach_set-TOTAL_FORMS": "0", "reach_set-INITIAL_FORMS": "0"}
+    made = {"username": "bo", "usable_password": "true", **secret, **inline}
+    assert client.post("/admin/auth/user/add/", made).status_code == 302
+    bo = User.objects.get(username="bo")
+    assert (
+        client.post(f"/admin/auth/user/{bo.pk}/password/", {**secret, "usable_password": "true"}).status_code
+        == 302
+    )
+    reach = {
+        "reach_set-TOTAL_FORMS": "1", "reach_set-INITIAL_FORMS": "0", "reach_set-0-queues": "low",
+        "reach_set-0-tasks": "shop.*", "username": "bo", "is_active": "on", "date_joined_0": "2026-11-21",
+        "date_joined_1": "03:00:00", "groups": [Group.objects.get(name="viewer").pk],
+    }  # fmt: skip
+    assert client.post(f"/admin/auth/user/{bo.pk}/change/", reach).status_code == 302
+    rows = Action.objects.order_by("pk")
+    assert [row.command for row in rows] == ["admin.add", "admin.change", "admin.change"]
+    assert "correct-horse" not in str(list(rows.values()))
+    assert "secret to sign in" in (rows[1].after or "")
+    after = orjson.loads(rows[2].after or "")
+    assert after["groups"] == ["viewer"]
+    assert after["reaches"][0]["queues"] == "low"
+    assert Reach.objects.get().user == bo
+
+
+def test_a_change_that_fails_leaves_no_line_in_the_audit(
+    client: Client,
+    editor: User,
+    schedule: PeriodicTask,
+    often: IntervalSchedule,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr("django.contrib.admin.models.LogEntryManager.log_actions", fail)
+    with pytest.raises(RuntimeError):
+        client.post(address(schedule), form(schedule, often, kwargs='{"a": 1}'))
+    schedule.refresh_from_db()
+    assert (Action.objects.count(), schedule.kwargs) == (0, "{}")
+
+
+@pytest.mark.parametrize("table", ["job", "action", "worker", "quarantine", "gap"])
+def test_tables_of_the_record_are_for_who_may_see_all_of_it(client: Client, editor: User, table: str) -> None:
+    assert client.get(f"/admin/nightdesk_jobs/{table}/").status_code == 200
+    Reach.objects.create(user=editor, queues="low")
+    assert client.get(f"/admin/nightdesk_jobs/{table}/").status_code == 403

@@ -1,0 +1,378 @@
+"""What people do to jobs: retry one as it was, run it again edited, revoke it, end it while it runs.
+
+The functions `why_not_…` decide, from what is recorded, and do nothing;
+`retry_message` makes the message of a job's second life. Bulk actions ask the
+same functions.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.conf import settings
+from django.utils.translation import gettext as _
+
+from jobs import access
+from jobs.liveness import worker_state
+from jobs.models import ENDED, Action, Cluster, Job, Payload, Revocation, State, Visible, Worker
+from jobs.outbox import Message, put
+from jobs.perform import Refused, Settled, Subject, registered
+from jobs.values import NAME_LENGTH
+from jobs.worker_facts import setup_of
+from workers.messages import Wanted, body_of, message_of
+from workers.signatures import own_task_names, route_of, why_unfit
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+# What a pool can do to a job that runs in it. A thread can't be ended, and a solo worker is deaf meanwhile.
+SIGNALS: dict[str, tuple[str, ...]] = {
+    "prefork": ("SIGTERM", "SIGUSR1", "SIGKILL"),
+    "gevent": ("SIGTERM",),
+    "eventlet": ("SIGTERM",),
+}
+# A wish of one of these on a job is true when the job is revoked.
+REVOKING = ("job.revoke", "job.terminate")
+
+
+# What can be done, as the record stands
+
+
+def why_not_retry(job: Job, payload: Payload | None) -> Refused | None:
+    """Why this job can't be published again exactly as it was; None if it can."""
+    if job.state not in ENDED:
+        return Refused("open", _("The job has not ended: it may yet run."))
+    if not _whole(job.task):
+        return Refused("unknown", _("Its task is not known."))
+    if not _whole(job.queue):
+        return Refused("unknown", _("Its queue is not known."))
+    if payload is None or payload.body is None:
+        return Refused("withheld", _why_withheld(payload.withheld if payload else None))
+    return None
+
+
+def _whole(name: str | None) -> bool:
+    """Whether a recorded name is the name itself: a long one is cut."""
+    return bool(name) and not (len(name or "") == NAME_LENGTH and str(name).endswith("…"))
+
+
+def _why_withheld(withheld: str | None) -> str:
+    return {
+        "redacted": _("Secrets in its arguments were hidden before storage, so they can't be sent again."),
+        "too large": _("Its arguments were too large to be kept whole."),
+    }.get(withheld or "", _("What it carried was not captured."))
+
+
+def why_not_rerun(job: Job) -> Refused | None:
+    """Why this job can't be run again with edited arguments; None if it can."""
+    return None if _whole(job.task) else Refused("unknown", _("Its task is not known."))
+
+
+def why_not_revoke(job: Job) -> Refused | None:
+    """Why this job can't be revoked; None if it can."""
+    if job.state in ENDED:
+        return Refused("ended", _("It has ended already: %(state)s.") % {"state": job.state})
+    return None
+
+
+def why_not_terminate(job: Job, worker: Worker | None, now: datetime) -> Refused | None:
+    """Why no signal can end this job; None if one can. `worker` is the one that runs it."""
+    if job.state in ENDED:
+        return why_not_revoke(job)
+    if job.state != State.RUNNING:
+        return Refused("not_running", _("It does not run: revoke it, and it will not begin."))
+    if worker is None or worker_state(worker, now) in ("dead", "retired"):
+        return Refused("no_worker", _("The worker that ran it is not there any more."))
+    if not signals_of(worker):
+        pool = pool_of(worker)
+        if pool is None:
+            return Refused("pool", _("It is not known what kind of pool its worker has."))
+        return Refused("pool", _("A worker with a pool of %(pool)s can't end a job.") % {"pool": pool})
+    return None
+
+
+def pool_of(worker: Worker) -> str | None:
+    """prefork, threads, …; None where the worker has not told."""
+    setup = setup_of(worker.setup)
+    return setup.pool if setup else None
+
+
+def signals_of(worker: Worker) -> tuple[str, ...]:
+    """The signals by which this worker can end a job."""
+    return SIGNALS.get(pool_of(worker) or "", ())
+
+
+def worker_of(job: Job) -> Worker | None:
+    """The latest incarnation of the worker that took this job last."""
+    if job.worker is None:
+        return None
+    return Worker.objects.filter(cluster=job.cluster_id, name=job.worker).order_by("-seen_at").first()
+
+
+# Messages
+
+
+def retry_message(job: Job, payload: Payload, new_id: str) -> Message:
+    """The message of a new job that carries exactly what `job` carried, to the same queue.
+
+    It belongs to no group and has no parent: a chord must not count it twice.
+    """
+    return message_of(
+        Wanted(
+            task_id=new_id,
+            task=job.task or "",
+            queue=job.queue or "",
+            body=payload.body or "",
+            priority=job.priority,
+            root_id=job.root_id,
+            retry_of=job.task_id,
+        )
+    )
+
+
+def embedded(payload: Payload | None) -> dict[str, Any]:
+    """What was to follow a job (callbacks, chain, chord), as far as its body was kept."""
+    if payload is None or payload.body is None:
+        return {}
+    return dict(json.loads(payload.body)[2] or {})
+
+
+def find(task_id: str, cluster_id: int, user: User) -> Job:
+    """The job, if `user` may see it. Raises Refused("missing")."""
+    return _first(Job.objects.visible_to(user).filter(cluster=cluster_id, task_id=task_id))
+
+
+def _first(jobs: Visible) -> Job:
+    job: Job | None = jobs.select_related("payload").first()
+    if job is None:
+        raise Refused("missing", _("No such job is recorded."))
+    return job
+
+
+def payload_of(job: Job) -> Payload | None:
+    found: Payload | None = getattr(job, "payload", None)
+    return found
+
+
+def ask_to_revoke(job: Job, action: Action, *, terminate: bool = False, signal: str = "SIGTERM") -> None:
+    """Wish that this job shall not run (any more), in the transaction at hand."""
+    wish = {"terminate": terminate, "signal": signal, "asked_at": datetime.now(UTC), "action": action}
+    Revocation.objects.update_or_create(
+        cluster=job.cluster, task_id=job.task_id, defaults={**wish, "told_at": None}
+    )
+
+
+@dataclass(frozen=True)
+class OfAJob:
+    """What a command about one job begins with."""
+
+    task_id: str
+    cluster_id: int = Cluster.DEFAULT_ID
+
+    def job(self) -> Job:
+        """The job, as it stands in the transaction at hand. Raises Refused("missing")."""
+        return _first(Job.objects.filter(cluster=self.cluster_id, task_id=self.task_id))
+
+    def subject(self, user: User) -> Subject:
+        return subject_of(find(self.task_id, self.cluster_id, user))
+
+
+def subject_of(job: Job, **before: Any) -> Subject:
+    return Subject(
+        "job",
+        job.task_id,
+        task=job.task,
+        queue=job.queue,
+        before={"state": job.state, **before},
+        cluster_id=job.cluster_id or Cluster.DEFAULT_ID,
+    )
+
+
+@registered
+@dataclass(frozen=True)
+class Retry(OfAJob):
+    """Publish what a job carried once more, byte for byte, as a new job."""
+
+    name: ClassVar[str] = "job.retry"
+    permission: ClassVar[str] = "retry_job"
+
+    def execute(self, action: Action) -> Settled:
+        job = self.job()
+        payload = payload_of(job)
+        if hindrance := why_not_retry(job, payload):
+            raise hindrance
+        assert payload is not None
+        new_id = str(uuid.uuid4())
+        put(retry_message(job, payload, new_id), action)
+        return Settled(after={"task_id": new_id})
+
+
+@registered
+@dataclass(frozen=True)
+class Rerun(OfAJob):
+    """Publish a job's task once more, as a new job, with other arguments or to another queue.
+
+    What is None stays as it was. `eta` is when to run it at the earliest.
+    """
+
+    name: ClassVar[str] = "job.rerun"
+    permission: ClassVar[str] = "retry_job"
+    args: list[Any] | None = None
+    kwargs: dict[str, Any] | None = None
+    queue: str | None = None
+    priority: int | None = None
+    eta: datetime | None = None
+
+    def subject(self, user: User) -> Subject:
+        job = find(self.task_id, self.cluster_id, user)
+        _refuse_beyond_reach(user, job.task, self.queue)
+        return subject_of(job, args=_recorded(job, "args"), kwargs=_recorded(job, "kwargs"))
+
+    def execute(self, action: Action) -> Settled:
+        job = self.job()
+        if hindrance := why_not_rerun(job):
+            raise hindrance
+        args, kwargs = self._carried(job)
+        if why := why_unfit(job.task or "", args, kwargs):
+            raise Refused("arguments", why)
+        new_id = str(uuid.uuid4())
+        put(self._message(job, args, kwargs, new_id), action)
+        return Settled(after={"task_id": new_id})
+
+    def _carried(self, job: Job) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments to send: as given, else as they were."""
+        exact = exact_arguments(payload_of(job))
+        if exact is None and (self.args is None or self.kwargs is None):
+            raise Refused("withheld", _("Its own arguments are not known whole: give all of them."))
+        was = exact or ([], {})
+        return (was[0] if self.args is None else self.args), (was[1] if self.kwargs is None else self.kwargs)
+
+    def _message(self, job: Job, args: list[Any], kwargs: dict[str, Any], new_id: str) -> Message:
+        queue = self.queue or job.queue
+        if not queue or not _whole(queue):
+            raise Refused("unknown", _("Its queue is not known: name one."))
+        return message_of(
+            Wanted(
+                task_id=new_id,
+                task=job.task or "",
+                queue=queue,
+                body=_body(args, kwargs, embedded(payload_of(job))),
+                priority=job.priority if self.priority is None else self.priority,
+                eta=self.eta,
+                root_id=job.root_id,
+                retry_of=job.task_id,
+            )
+        )
+
+
+def _body(args: list[Any], kwargs: dict[str, Any], embed: dict[str, Any] | None = None) -> str:
+    """The message's body. Raises Refused for what JSON can't carry, and for too much of it."""
+    try:
+        body = body_of(args, kwargs, embed)
+    except (TypeError, ValueError) as fault:
+        raise Refused("arguments", _("JSON can't carry these: %(fault)s.") % {"fault": fault}) from None
+    if len(body) > settings.JOB_BODY_CAP:
+        cap = f"{settings.JOB_BODY_CAP:,}"
+        raise Refused("arguments", _("These are over the cap of %(cap)s bytes.") % {"cap": cap})
+    return body
+
+
+def exact_arguments(payload: Payload | None) -> tuple[list[Any], dict[str, Any]] | None:
+    """The arguments as they were sent; None where they are not known whole."""
+    if payload is None or payload.body is None:
+        return None
+    args, kwargs, _embed = json.loads(payload.body)
+    return args, kwargs
+
+
+def _recorded(job: Job, name: str) -> Any:
+    """Arguments as the record shows them, cleaned."""
+    text = getattr(payload_of(job), name, None)
+    return None if text is None else json.loads(text)
+
+
+def _refuse_beyond_reach(user: User, task: str | None, queue: str | None) -> None:
+    """A command that leads to another queue needs to reach that one, too."""
+    if queue is not None and not access.reaches(access.spans_of(user), task, queue):
+        raise Refused("reach", _("This queue or task is beyond your reach."))
+
+
+@registered
+@dataclass(frozen=True)
+class Revoke(OfAJob):
+    """Wish that a job does not begin (again). What runs goes on."""
+
+    name: ClassVar[str] = "job.revoke"
+    permission: ClassVar[str] = "revoke_job"
+
+    def execute(self, action: Action) -> Settled:
+        job = self.job()
+        if hindrance := why_not_revoke(job):
+            raise hindrance
+        if Revocation.objects.filter(cluster=job.cluster_id, task_id=job.task_id).exists():
+            raise Refused("asked", _("It is being revoked already."))
+        ask_to_revoke(job, action)
+        return Settled()
+
+
+@registered
+@dataclass(frozen=True)
+class Terminate(OfAJob):
+    """End a running job by a signal to the process that runs it; it will not begin again."""
+
+    name: ClassVar[str] = "job.terminate"
+    permission: ClassVar[str] = "terminate_job"
+    signal: str = "SIGTERM"
+
+    def execute(self, action: Action) -> Settled:
+        job = self.job()
+        worker = worker_of(job)
+        if hindrance := why_not_terminate(job, worker, datetime.now(UTC)):
+            raise hindrance
+        assert worker is not None
+        if self.signal not in signals_of(worker):
+            raise Refused("signal", _("Its worker can't end a job by %(signal)s.") % {"signal": self.signal})
+        ask_to_revoke(job, action, terminate=True, signal=self.signal)
+        return Settled()
+
+
+@registered
+@dataclass(frozen=True)
+class Run:
+    """Publish a job of any task that is registered here. Without a queue it goes where the routes say."""
+
+    name: ClassVar[str] = "task.run"
+    permission: ClassVar[str] = "run_task"
+    task: str
+    args: list[Any] = field(default_factory=list)
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    queue: str | None = None
+    priority: int | None = None
+    eta: datetime | None = None
+
+    def subject(self, user: User) -> Subject:
+        if self.task not in own_task_names():
+            raise Refused("missing", _("No such task is registered here."))
+        return Subject("task", self.task, task=self.task, queue=self._queue())
+
+    def execute(self, action: Action) -> Settled:
+        if why := why_unfit(self.task, self.args, self.kwargs):
+            raise Refused("arguments", why)
+        new_id = str(uuid.uuid4())
+        wanted = Wanted(
+            task_id=new_id,
+            task=self.task,
+            queue=self._queue(),
+            body=_body(self.args, self.kwargs),
+            priority=self.priority,
+            eta=self.eta,
+        )
+        put(message_of(wanted), action)
+        return Settled(after={"task_id": new_id})
+
+    def _queue(self) -> str:
+        return self.queue or route_of(self.task, self.args, self.kwargs)

@@ -1,0 +1,308 @@
+"""`enqueue`: a job as a row of the transaction that needs it, published right after the commit.
+
+    enqueue(charge, order.pk)
+    using(queue="high", delay=60, key=f"charge-{order.pk}", about=order).enqueue(charge, order.pk)
+
+Rolled back, it leaves no trace; with the broker away it waits; a process that
+dies between commit and publish leaves it to the monitor, which publishes it
+within seconds. The broker takes it once, however often it is published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from functools import partial
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from celery.canvas import Signature
+from celery.result import AsyncResult
+from django.conf import settings
+from django.db import models, transaction
+from kombu.exceptions import EncodeError
+from kombu.utils import json
+from kombu.utils.uuid import uuid
+
+from jobs import enqueued, outbox
+from jobs.models import Job, Outgoing
+from jobs.outbox import Message
+from workers.amqp import Caught, collecting
+from workers.app import app
+from workers.dispatch import dispatcher
+from workers.many import caught_many
+from workers.signatures import is_known
+
+HIGHEST_PRIORITY = 9
+# Celery's own JSON, without a new encoder for each message.
+ENCODER = json.JSONEncoder()
+Seconds = float | timedelta
+# The arguments of one job: positional, or by name.
+Call = Sequence[Any] | Mapping[str, Any]
+
+
+class EnqueueError(ValueError):
+    """What was asked for can't be enqueued; the text says why, and what to do."""
+
+
+class _KeyTaken(Exception):
+    """Another canvas has the key: what this one has written is to be rolled back."""
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(task_id)
+        self.task_id = task_id
+
+
+@dataclass(frozen=True)
+class EnqueuedJob:
+    """A job that is or will be: `new` is False where one of the same idempotency key was there before."""
+
+    id: str
+    task: str
+    new: bool = True
+
+    @property
+    def job(self) -> Job | None:
+        """The record of it; None until its first event has been recorded."""
+        return Job.objects.filter(task_id=self.id).first()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it still waits in the outbox: not due, or the broker is away."""
+        return Outgoing.objects.filter(task_id=self.id).exists()
+
+    @property
+    def result(self) -> AsyncResult[Any]:
+        """Celery's handle of its result."""
+        return AsyncResult(self.id, app=app)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to enqueue. Durations are seconds or timedeltas; queue and priority are the task's own by default.
+
+    `key` is an idempotency key: while it holds (`key_for`), another job of the
+    same task under this key is the first one. `about` is the object that the
+    job concerns (see `jobs.enqueued.jobs_of`). `delay` and `eta` exclude each
+    other; `expires` is a moment or counts from now.
+    """
+
+    queue: str | None = None
+    priority: int | None = None
+    delay: Seconds | None = None
+    eta: datetime | None = None
+    expires: Seconds | datetime | None = None
+    key: str | None = None
+    key_for: timedelta = timedelta(days=1)
+    tags: Sequence[str] = ()
+    about: models.Model | None = None
+
+    def enqueue(self, task: Any, /, *args: Any, **kwargs: Any) -> EnqueuedJob:
+        """One job of `task` (a Celery task, its name, or a canvas, which takes no arguments here).
+
+        Raises EnqueueError for an unknown task or queue, for arguments that the
+        task doesn't take or JSON can't carry, and for a body over JOB_BODY_CAP.
+        """
+        self._check()
+        if isinstance(task, Signature):
+            return self._enqueue_canvas(task, args, kwargs)
+        return self._stored(known_task(task), args, kwargs)
+
+    def enqueue_many(
+        self, task: Any, calls: Iterable[Sequence[Any] | Mapping[str, Any]]
+    ) -> list[EnqueuedJob]:
+        """A job for each of `calls`: a sequence of positional or a mapping of keyword arguments.
+
+        All of them or none. Without `key`, which names one job.
+        """
+        self._check()
+        if self.key is not None:
+            raise EnqueueError("a key names one job; enqueue_many makes many")
+        found = known_task(task)
+        messages = [self._message(caught) for caught in _many(found, calls, self._celery_options())]
+        with transaction.atomic():
+            enqueued.note_many([message.task_id for message in messages], found.name, self._noted())
+            outbox.put_many(messages)
+            transaction.on_commit(dispatcher.sweep, robust=True)
+        return [EnqueuedJob(message.task_id, found.name) for message in messages]
+
+    async def aenqueue(self, task: Any, /, *args: Any, **kwargs: Any) -> EnqueuedJob:
+        """`enqueue` for async code."""
+        return await sync_to_async(partial(self.enqueue, task, *args, **kwargs))()
+
+    async def aenqueue_many(self, task: Any, calls: Iterable[Call]) -> list[EnqueuedJob]:
+        """`enqueue_many` for async code."""
+        return await sync_to_async(self.enqueue_many)(task, calls)
+
+    def _check(self) -> None:
+        if self.queue is not None and self.queue not in settings.QUEUES:
+            raise EnqueueError(f"there is no queue {self.queue!r}{nearest(self.queue, settings.QUEUES)}")
+        if self.priority is not None and not 0 <= self.priority <= HIGHEST_PRIORITY:
+            raise EnqueueError(f"priority {self.priority} is not between 0 and {HIGHEST_PRIORITY}")
+        if self.delay is not None and self.eta is not None:
+            raise EnqueueError("delay and eta exclude each other")
+        if self.eta is not None and self.eta.tzinfo is None:
+            raise EnqueueError("eta must be aware of its time zone")
+
+    def _stored(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> EnqueuedJob:
+        if app.conf.task_always_eager:
+            return _run_after_commit(task, args, kwargs)
+        message = self._message(_one(task, args, kwargs, self._celery_options()))
+        noted = self._noted()
+        if not noted:
+            self._put([message])
+            return EnqueuedJob(message.task_id, task.name)
+        with transaction.atomic():
+            first = enqueued.note(message.task_id, task.name, noted)
+            if first == message.task_id:
+                self._put([message])
+        return EnqueuedJob(first, task.name, new=first == message.task_id)
+
+    def _enqueue_canvas(self, canvas: Signature, args: Any, kwargs: Any) -> EnqueuedJob:
+        """All messages of a canvas, and what its backend notes of it, in one transaction."""
+        if args or kwargs:
+            raise EnqueueError("a canvas carries its own arguments")
+        name = str(canvas.task)
+        try:
+            with transaction.atomic():
+                return EnqueuedJob(self._canvas_stored(canvas, name), name)
+        except _KeyTaken as taken:
+            return EnqueuedJob(taken.task_id, name, new=False)
+
+    def _canvas_stored(self, canvas: Signature, name: str) -> str:
+        with collecting() as caught:
+            result = _asked(canvas.apply_async, **self._celery_options())
+        noted = self._noted()
+        first = enqueued.note(result.id, name, noted) if noted else result.id
+        if first != result.id:
+            raise _KeyTaken(first)
+        self._put([self._message(each) for each in caught])
+        return str(result.id)
+
+    def _celery_options(self) -> dict[str, Any]:
+        told = {"queue": self.queue, "priority": self.priority, "eta": self._due(), "expires": self._expiry()}
+        return {name: value for name, value in told.items() if value is not None}
+
+    def _due(self) -> datetime | None:
+        return self.eta if self.delay is None else datetime.now(UTC) + _duration(self.delay)
+
+    def _expiry(self) -> datetime | None:
+        if self.expires is None or isinstance(self.expires, datetime):
+            return self.expires
+        return datetime.now(UTC) + _duration(self.expires)
+
+    def _noted(self) -> enqueued.Noted:
+        until = None if self.key is None else datetime.now(UTC) + self.key_for
+        return enqueued.Noted.of(self.key, until, tuple(self.tags), self.about)
+
+    def _message(self, caught: Caught) -> Message:
+        eta = caught.headers.get("eta")
+        return Message(
+            task_id=caught.headers["id"],
+            task=caught.task,
+            queue=caught.queue,
+            body=_body(caught),
+            headers=caught.headers,
+            properties={name: value for name, value in caught.properties.items() if name != "priority"},
+            priority=caught.properties.get("priority"),
+            due_at=None if eta is None else datetime.fromisoformat(eta),
+        )
+
+    @staticmethod
+    def _put(messages: Sequence[Message]) -> None:
+        rows = outbox.put_in_hand(messages)
+        transaction.on_commit(partial(dispatcher.post, rows), robust=True)
+
+
+using = Options
+_plain = Options()
+enqueue = _plain.enqueue
+enqueue_many = _plain.enqueue_many
+aenqueue = _plain.aenqueue
+aenqueue_many = _plain.aenqueue_many
+
+
+def known_task(task: Any) -> Any:
+    """The task itself. Raises EnqueueError for a name that nobody has registered."""
+    name = task if isinstance(task, str) else getattr(task, "name", None)
+    found = app.tasks.get(name) if isinstance(name, str) and is_known(name) else None
+    if found is None:
+        raise EnqueueError(f"there is no task {name or task!r}{nearest(str(name), app.tasks)}")
+    return found
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence about a name that nobody knows: which ones are like it."""
+    near = get_close_matches(name, list(known), n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _one(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Caught:
+    with collecting() as caught:
+        _asked(task.apply_async, tuple(args), dict(kwargs), **options)
+    return caught[0]
+
+
+def _many(task: Any, calls: Iterable[Call], options: Mapping[str, Any]) -> Iterable[Caught]:
+    def make(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Caught:
+        return _one(task, args, kwargs, options)
+
+    pairs = (((), dict(call)) if isinstance(call, Mapping) else (tuple(call), {}) for call in calls)
+    caught: list[Caught] = _asked(list, caught_many(task, pairs, make))
+    return caught
+
+
+def _asked(apply: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    try:
+        return apply(*args, **options)
+    except (TypeError, ValueError, EncodeError) as fault:
+        raise EnqueueError(str(fault)) from fault
+
+
+def _body(caught: Caught) -> str:
+    try:
+        body = ENCODER.encode(caught.body)
+    except (TypeError, ValueError) as fault:
+        where = _unfit(caught.body[0], "args") or _unfit(caught.body[1], "kwargs") or "its callbacks"
+        raise EnqueueError(f"{caught.task}: JSON can't carry {where}: {fault}") from fault
+    if len(body) > settings.JOB_BODY_CAP:
+        raise EnqueueError(
+            f"{caught.task}: a body of {len(body):,} bytes is over JOB_BODY_CAP ({settings.JOB_BODY_CAP:,}); "
+            "store what is large, and pass its id"
+        )
+    return body
+
+
+def _unfit(value: Any, place: str) -> str | None:
+    """The first place in `value` that JSON can't carry."""
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        inner = (_unfit(part, f"{place}[{key!r}]") for key, part in _parts(value))
+        hint = "; pass its primary key" if isinstance(value, models.Model) else ""
+        return next(filter(None, inner), f"{place}, a {type(value).__name__}{hint}")
+    return None
+
+
+def _parts(value: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(value, dict):
+        return value.items()
+    return enumerate(value) if isinstance(value, list | tuple) else ()
+
+
+def _duration(given: Seconds) -> timedelta:
+    return given if isinstance(given, timedelta) else timedelta(seconds=given)
+
+
+def _run_after_commit(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> EnqueuedJob:
+    """With `task_always_eager`, in tests: the job runs here, once the transaction is committed."""
+    task_id = uuid()
+    transaction.on_commit(lambda: task.apply(args, kwargs, task_id=task_id))
+    return EnqueuedJob(task_id, task.name)
+
+
+__all__ = [
+    "EnqueueError", "EnqueuedJob", "Options", "aenqueue", "aenqueue_many", "enqueue", "enqueue_many", "using",
+]  # fmt: skip
