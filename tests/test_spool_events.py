@@ -311,7 +311,10 @@ def test_a_fork_leaves_its_parents_file_alone(own_redis: RedisServer, options: O
     eventually(lambda: {event["who"] for event in recorded(own_redis)} == {"parent", "child"})
 
 
-def test_the_first_stamp_is_by_the_streams_clock(own_redis: RedisServer) -> None:
+def test_the_first_stamp_is_by_the_streams_clock(
+    own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nightdesk.writer.CLOCK_WAIT", 10.0)
     writer = StreamWriter(Options(url=own_redis.url, stream=STREAM), clock=lambda: time.time() - 3600)
     at = writer.asked_now()
     assert at is not None
