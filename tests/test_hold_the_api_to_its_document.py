@@ -124,7 +124,7 @@ def test_each_address_keeps_to_the_document(kind: str, role: str, things: dict[s
 
 def run(cases: Any, program: Program, things: dict[str, Any]) -> None:
     @settings(
-        max_examples=50 if MANY else 3,
+        max_examples=15 if MANY else 3,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
