@@ -27,7 +27,7 @@ test:
 
 slow-test:
 	@sh scripts/make-environment test
-	@TEST_DATABASE=$(TEST_DATABASE) exec $(BIN)/python -m pytest -m slow --timeout 1200 $(PYTEST)
+	@TEST_DATABASE=$(TEST_DATABASE) exec $(BIN)/python -m pytest -m slow --timeout 1200 -n $(TEST_PROCESSES) --dist loadfile $(PYTEST)
 
 check:
 	@sh scripts/make-environment test

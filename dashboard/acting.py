@@ -14,6 +14,7 @@ from dashboard.visitors import address_of, user_of
 from jobs.models import Action
 from jobs.models.people import OPEN_OUTCOMES, Outcome
 from jobs.perform import Actor, Command, Refused, perform
+from jobs.values import storable
 
 NONCE = re.compile(r"[A-Za-z0-9_-]{8,64}")
 # What a refusal means to HTTP; anything else is a conflict with how things stand.
@@ -44,7 +45,8 @@ def attempt(request: HttpRequest, command: Command, back: str) -> Action | HttpR
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
     try:
-        action = perform(actor_of(request), command, request.POST.get("reason", ""), once=_nonce(request))
+        reason = storable(request.POST.get("reason", ""))
+        action = perform(actor_of(request), command, reason, once=_nonce(request))
     except Refused as refusal:
         return refused(request, refusal.code, str(refusal), back)
     if action.outcome == Outcome.REFUSED:

@@ -117,6 +117,9 @@ class QuarantineAdmin(ReadOnlyAdmin):
 class ActionAdmin(ReadOnlyAdmin):
     list_display = ("at", "who", "command", "target", "outcome", "via")
 
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_view_permission(request, obj) and access.has(request.user, "view_audit")
+
 
 # Their own pages count all results, and look through them for what to filter by.
 @replaces(TaskResult)
@@ -141,6 +144,11 @@ class ReachInline(admin.TabularInline):  # type: ignore[type-arg]
 @replaces(User)
 class AuditedUserAdmin(Audited, UserAdmin):  # type: ignore[type-arg]
     inlines = (ReachInline,)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[Any], Any]:
+        """Its tokens, which nobody deletes by themselves, go with an account."""
+        told, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        return told, counts, lacking - {Token._meta.verbose_name}, protected
 
 
 @replaces(Group)
@@ -176,27 +184,28 @@ class OfSchedules(Audited):
         return self.may_change(request, obj)
 
 
+def _reaches(request: HttpRequest, row: PeriodicTask) -> bool:
+    return access.reaches(access.spans_of(request.user), row.task, queue_of(row))
+
+
 @replaces(PeriodicTask)
 class AuditedPeriodicTaskAdmin(OfSchedules, beat.PeriodicTaskAdmin):  # type: ignore[misc]
     # Its own `run_tasks` would ask the broker from here; the form of a task runs one.
     actions = ("enable_tasks", "disable_tasks")
 
     def may_change(self, request: HttpRequest, obj: Any = None) -> bool:
-        return super().may_change(request, obj) and (obj is None or self._reaches(request, obj))
+        return super().may_change(request, obj) and (obj is None or _reaches(request, obj))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PeriodicTask]:
         rows: QuerySet[PeriodicTask] = super().get_queryset(request)
         if access.spans_of(request.user) is None:
             return rows
-        return rows.filter(pk__in=[row.pk for row in rows if self._reaches(request, row)])
+        return rows.filter(pk__in=[row.pk for row in rows if _reaches(request, row)])
 
     def save_model(self, request: HttpRequest, obj: PeriodicTask, form: Any, change: bool) -> None:
-        if not self._reaches(request, obj):
+        if not _reaches(request, obj):
             raise PermissionDenied(_("This queue or task is beyond your reach."))
         super().save_model(request, obj, form, change)
-
-    def _reaches(self, request: HttpRequest, row: PeriodicTask) -> bool:
-        return access.reaches(access.spans_of(request.user), row.task, queue_of(row))
 
     @admin.action(description=gettext_lazy("Enable selected schedules"), permissions=["change"])
     def enable_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
@@ -213,13 +222,22 @@ class AuditedPeriodicTaskAdmin(OfSchedules, beat.PeriodicTaskAdmin):  # type: ig
             self.write("admin.change", request, row, {"enabled": row.enabled}, {"enabled": on})
 
 
-@replaces(CrontabSchedule)
-class AuditedCrontabAdmin(OfSchedules, beat.CrontabScheduleAdmin):  # type: ignore[misc]
-    inlines = ()
-
-
 @replaces(IntervalSchedule)
 @replaces(SolarSchedule)
 @replaces(ClockedSchedule)
 class AuditedScheduleAdmin(OfSchedules):
-    """Without the list of who uses it: some of that may be beyond a reach."""
+    """Without the list of who uses it: some of that may be beyond a reach, and then it stays as it is."""
+
+    inlines = ()
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.may_change(request)
+
+    def may_change(self, request: HttpRequest, obj: Any = None) -> bool:
+        users = () if obj is None else obj.periodictask_set.all()
+        return super().may_change(request, obj) and all(_reaches(request, row) for row in users)
+
+
+@replaces(CrontabSchedule)
+class AuditedCrontabAdmin(AuditedScheduleAdmin, beat.CrontabScheduleAdmin):  # type: ignore[misc]
+    """Likewise."""

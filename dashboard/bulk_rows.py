@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
-from jobs.bulks import NAMES_SHOWN, Preview
+from jobs.bulks import FAILED_AGAIN, NAMES_SHOWN, Preview, within
 from jobs.models import Bulk, BulkItem, Job, Outgoing
 from jobs.models.bulk import BulkState, Deed, ItemOutcome
 from jobs.scopes import scope_of
@@ -33,7 +33,7 @@ STATES: dict[str, tuple[str | Promise, str]] = {
 }
 # Which items a tab shows.
 TABS: dict[str, dict[str, Any]] = {
-    "again": {"outcome": ItemOutcome.DONE, "came": "failed"},
+    "again": {"outcome": ItemOutcome.DONE, "came__in": FAILED_AGAIN},
     "refused": {"outcome": ItemOutcome.REFUSED, "came": None},
     "failed": {"outcome": ItemOutcome.FAILED, "came": None},
     "waiting": {"outcome": ItemOutcome.DONE, "came": None},
@@ -138,12 +138,13 @@ class Rows:
 def rows(bulk: Bulk, tab: str, after: int, user: User) -> Rows:
     """The items of a tab, in the order in which they are acted on, as `user` may see them."""
     items = list(bulk.items.filter(**TABS[tab], job_id__gt=after).order_by("job_id")[: ITEMS_SHOWN + 1])
-    shown = items[:ITEMS_SHOWN]
+    shown, scope = items[:ITEMS_SHOWN], scope_of(user)
+    within_reach = within(scope, shown) if scope else []
     old = seen(user, pk__in=[item.job_id for item in shown])
     made = [item.new_task_id for item in shown if item.new_task_id]
     new = {job.task_id: job for job in seen(user, cluster=bulk.cluster_id, task_id__in=made).values()}
     return Rows(
-        [Row(item, old.get(item.job_id), new.get(item.new_task_id or "")) for item in shown],
+        [Row(item, old.get(item.job_id), new.get(item.new_task_id or "")) for item in within_reach],
         shown[-1].job_id if len(items) > ITEMS_SHOWN else None,
     )
 

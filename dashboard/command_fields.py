@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import reduce
 from operator import or_
 from types import UnionType
@@ -18,6 +19,7 @@ from pydantic import ConfigDict, Field, create_model
 
 from jobs.models import Cluster
 from jobs.perform import LONGEST_REASON, Command, Refused
+from jobs.stats import EARLIEST, LATEST
 from workers import commands as _commands  # noqa: F401 - importing them fills the registry
 
 NO_NUL = r"^[^\x00]*$"
@@ -78,10 +80,19 @@ def _bounded(hint: Any) -> Any:
     return get_origin(hint)[bounded]
 
 
+def in_bounds(moment: datetime) -> datetime:
+    """The nearest moment that figures and records may have; without a zone it is meant in UTC."""
+    known = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment if EARLIEST <= known <= LATEST else min(max(known, EARLIEST), LATEST)
+
+
 def command_from(command: type[Command], values: Mapping[str, Any]) -> Command:
-    """The command that these checked values make. Raises Refused for a cluster that is not there."""
+    """The command that these checked values make. Raises Refused for a cluster that is not there, and for a
+    moment that other zones, or sums with it, could not express."""
     cluster = values.get("cluster_id")
     if cluster is not None and not Cluster.objects.filter(pk=cluster).exists():
         raise Refused("missing", _("There is no such cluster."))
     given = {field.name: values[field.name] for field in fields_of(command)}
+    if any(isinstance(value, datetime) and in_bounds(value) != value for value in given.values()):
+        raise Refused("moment", _("A moment must be in the years from 2000 to 2099."))
     return command(**given)

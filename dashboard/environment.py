@@ -8,6 +8,7 @@ import re
 import secrets
 import stat
 import tempfile
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +37,8 @@ NOTICE_DEAD_SERVERS = {
 
 # In days. The overview reads the minutes of an hour and what lay before the last 24, and the hours of those.
 FEWEST_DAYS = {"minutes": 2, "hours": 2, "samples": 0.1}
+MAIL_PORTS = {"smtp": 25, "smtp+tls": 587, "smtps": 465}
+SHORTEST_SECRET = 16
 SHORTEST_DAYS, LONGEST_DAYS = 0.01, 36_500
 
 Number = TypeVar("Number", int, float)
@@ -58,6 +61,48 @@ def one_of(name: str, value: str, *known: str) -> str:
     if value not in known:
         raise ImproperlyConfigured(f"{name} is {value!r}; it should be one of {', '.join(known)}")
     return value
+
+
+def some_of(name: str, values: list[str], *known: str) -> frozenset[str]:
+    """`values`, if each is one of those known."""
+    return frozenset(one_of(name, value.strip(), *known) for value in values)
+
+
+def named_secrets(pairs: list[str]) -> dict[str, str]:
+    """What signs webhooks: name:secret, by commas. A fault never tells a secret."""
+    told = [pair.strip().partition(":") for pair in pairs]
+    if not all(name and len(secret) >= SHORTEST_SECRET for name, _, secret in told):
+        raise ImproperlyConfigured(
+            f"WEBHOOK_SECRETS should be name:secret with commas between them, {SHORTEST_SECRET} long or more"
+        )
+    return {name: secret for name, _, secret in told}
+
+
+@dataclass(frozen=True)
+class MailServer:
+    """Where mail goes to; `tls` from the first byte, or `starttls`."""
+
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    starttls: bool
+    tls: bool
+
+
+def mail_server(url: str) -> MailServer:
+    """smtp://, smtp+tls:// (STARTTLS) or smtps://, with user:password@ if the server asks for them."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or MAIL_PORTS[parts.scheme]
+    except (ValueError, KeyError):
+        parts, port = SplitResult("", "", "", "", ""), 0
+    if not parts.hostname or parts.path.strip("/") or parts.query:
+        known = ", ".join(f"{scheme}://" for scheme in MAIL_PORTS)
+        raise ImproperlyConfigured(f"EMAIL_URL should be {known} with user:password@host:port")
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    starttls, tls = parts.scheme == "smtp+tls", parts.scheme == "smtps"
+    return MailServer(parts.hostname, port, user, password, starttls, tls)
 
 
 def log_level(text: str) -> str:

@@ -13,6 +13,7 @@ from jobs.models import ENDED, Job, Revocation, State
 from jobs.perform import Refused
 from workers.commands import jobs as commands
 from workers.commands.jobs import Rerun, Retry, Revoke, Terminate
+from workers.second_lives import why_not_now
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,11 @@ class Buttons:
 
 
 def buttons(request: HttpRequest, job: Job) -> Buttons:
-    """Three statements: permissions, the worker, and what was wished."""
+    """A few statements: permissions, the worker, and what was wished."""
     payload = commands.payload_of(job)
     worker = commands.worker_of(job) if job.state == State.RUNNING else None
     return Buttons(
-        retry=_why(request, Retry, job, commands.why_not_retry(job, payload)),
+        retry=_why(request, Retry, job, commands.why_not_retry(job, payload) or why_not_now(job)),
         rerun=_why(request, Rerun, job, commands.why_not_rerun(job)),
         revoke=_why(request, Revoke, job, commands.why_not_revoke(job) or _asked(job)),
         terminate=_why(

@@ -15,6 +15,8 @@ from dashboard.environment import (
     embedded_socket,
     kept_secret,
     log_level,
+    mail_server,
+    named_secrets,
     one_line,
     one_of,
     origins,
@@ -22,6 +24,7 @@ from dashboard.environment import (
     queue_policies,
     redis_address,
     retention,
+    some_of,
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -76,6 +79,10 @@ try:
     LARGE_RESULTS = one_of("LARGE_RESULTS", env.str("LARGE_RESULTS", "database"), "database", "storage")
     JOB_LOG_LINES = between("JOB_LOG_LINES", env.int("JOB_LOG_LINES", 1_000), 0, 100_000)
     JOB_LOG_BYTES = between("JOB_LOG_BYTES", env.int("JOB_LOG_BYTES", 64_000), 1_000, 10_000_000)
+    WEBHOOK_SECRETS = named_secrets(env.list("WEBHOOK_SECRETS", []))
+    WEBHOOK_ALLOW = some_of("WEBHOOK_ALLOW", env.list("WEBHOOK_ALLOW", []), "http", "private")
+    EMAIL = mail_server(env.str("EMAIL_URL", "smtp://localhost:25"))
+    DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", "nightdesk@localhost")
     KEEP_CELERY_EVENTS = env.bool("KEEP_CELERY_EVENTS", False)
     DURABLE_RESULTS = env.bool("DURABLE_RESULTS", True)
     READ_ONLY = env.bool("READ_ONLY", False)
@@ -213,6 +220,12 @@ CHANNEL_LAYERS = {
         "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}], "prefix": "nightdesk:live"},
     }
 }
+
+# Mail
+EMAIL_HOST, EMAIL_PORT = EMAIL.host, EMAIL.port
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = EMAIL.user, EMAIL.password
+EMAIL_USE_TLS, EMAIL_USE_SSL = EMAIL.starttls, EMAIL.tls
+EMAIL_TIMEOUT = 10
 
 # Celery (each name without CELERY_ is Celery's own)
 CELERY_BROKER_URL = broker_address(REDIS_URL)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timedelta
+from ipaddress import ip_network
 
 from django.db import transaction
 from django.db.models import F
@@ -46,11 +47,18 @@ def _counted(key: str, now: datetime) -> SignInTries:
 
 
 def _of_address(address: str | None) -> str:
-    return _hashed("address", address or "?")
+    return _hashed("address", _holding(address))
 
 
 def _of_account(account: str, address: str | None) -> str:
-    return _hashed("account", account.casefold(), address or "?")
+    return _hashed("account", account.casefold(), _holding(address))
+
+
+def _holding(address: str | None) -> str:
+    """What one party is given: an address of IPv4, of IPv6 a network of 64 bits."""
+    if address is None:
+        return "?"
+    return str(ip_network(f"{address}/64", strict=False)) if ":" in address else address
 
 
 def _hashed(*parts: str) -> str:

@@ -23,6 +23,8 @@ from workers.triggers import OURS, faults
 BYPASSED = gettext_lazy(
     "A trigger hears what Django signals: save() and delete() of an object, also those that come with a"
     " cascade of Django. QuerySet.update(), bulk_create(), bulk_update() and raw SQL bypass it."
+    " The job is in the save's transaction where the save is within atomic(); outside, Django signals a save"
+    " once it is committed."
 )
 
 

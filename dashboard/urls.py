@@ -86,5 +86,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.lives, name="healthz"),
     path("readyz", health.ready, name="readyz"),
     path("admin/login/", account.admin_sign_in),
+    path("admin/password_change/", account.change_password),
     path("admin/", admin.site.urls),
 ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -12,7 +12,8 @@ from django.db.models import Q, QuerySet
 
 from jobs import access
 from jobs.models.bulk import Bulk, BulkItem, BulkState, ItemOutcome
-from jobs.models.record import State
+from jobs.models.record import Job, State
+from jobs.scopes import Scope
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -22,6 +23,8 @@ NAMES_KEPT, NAMES_SHOWN = 1_000, 12
 SAMPLES = 20
 # How many of the latest ends a failure share is taken from, and how few say nothing.
 LATEST, FEWEST = 100, 20
+# Ends that count as having failed again.
+FAILED_AGAIN = (State.FAILED, State.REJECTED)
 
 
 def visible_to(user: AbstractBaseUser | AnonymousUser) -> QuerySet[Bulk]:
@@ -56,6 +59,12 @@ class Preview:
         }
         return cls(**counts, samples=told.get("samples", []))
 
+    def within(self, scope: Scope) -> Preview:
+        """Without the names of tasks and queues beyond a reach."""
+        tasks = Counter({name: n for name, n in self.tasks.items() if scope.covers_task(name)})
+        queues = Counter({name: n for name, n in self.queues.items() if scope.covers_queue(name)})
+        return replace(self, tasks=tasks, queues=queues)
+
     def dumps(self) -> str:
         """As JSON; rare names beyond NAMES_KEPT are left out."""
         counts = {name: _commonest(getattr(self, name)) for name in ("states", "tasks", "queues", "reasons")}
@@ -82,12 +91,19 @@ def only(counts: Counter[str | None]) -> str | None:
     return next(iter(counts)) if len(counts) == 1 else None
 
 
+def within(scope: Scope, items: Sequence[BulkItem]) -> list[BulkItem]:
+    """The items without those whose jobs, as the record has them, are beyond a reach."""
+    told = Job.objects.filter(pk__in=[item.job_id for item in items]).values_list("pk", "task", "queue")
+    beyond = {pk for pk, task, queue in told if not scope.covers(task, queue)}
+    return [item for item in items if item.job_id not in beyond]
+
+
 def failure_share(bulk: Bulk) -> float | None:
     """The share of failures among the latest jobs of a bulk that have ended; None while they are too few."""
     ended = bulk.items.filter(outcome=ItemOutcome.DONE).order_by("-job_id")
-    failed = _numbers(ended.filter(came=State.FAILED))
-    others = _numbers(ended.filter(came=State.SUCCEEDED))
-    latest = sorted([*((pk, True) for pk in failed), *((pk, False) for pk in others)], reverse=True)[:LATEST]
+    failed = [(pk, True) for state in FAILED_AGAIN for pk in _numbers(ended.filter(came=state))]
+    others = [(pk, False) for pk in _numbers(ended.filter(came=State.SUCCEEDED))]
+    latest = sorted(failed + others, reverse=True)[:LATEST]
     if len(latest) < FEWEST:
         return None
     return sum(has_failed for _, has_failed in latest) / len(latest)

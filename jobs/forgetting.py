@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import Max, QuerySet
+from django.db.models import Exists, Max, OuterRef, QuerySet
 
 from jobs.models import (
     Answer,
@@ -21,6 +21,7 @@ from jobs.models import (
     Gap,
     Job,
     LogPart,
+    Outgoing,
     Payload,
     Producer,
     Quarantine,
@@ -141,8 +142,10 @@ def rows_over(retention: Retention, now: datetime) -> Iterator[QuerySet[Any]]:
     yield Producer.objects.filter(seen_at__lt=now - PRODUCERS_FOR)
     yield Firing.objects.filter(at__lt=now - retention.samples)
     yield Answer.objects.filter(at__lt=now - ANSWERS_FOR)
-    yield Enqueued.objects.filter(at__lt=now - retention.open)
-    yield Tag.objects.filter(at__lt=now - retention.open)
+    waits = Exists(Outgoing.objects.filter(task_id=OuterRef("task_id")))
+    said = Enqueued.objects.filter(~waits, at__lt=now - retention.open)
+    yield said.exclude(key__isnull=False, key_until__gte=now)
+    yield Tag.objects.filter(~waits, at__lt=now - retention.open)
     yield BulkItem.objects.filter(bulk__ended_at__lt=now - retention.processes)
     drafts = Bulk.objects.filter(state=BulkState.DRAFT, made_at__lt=now - DRAFTS_FOR)
     yield BulkItem.objects.filter(bulk__in=drafts)

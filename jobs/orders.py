@@ -23,6 +23,8 @@ EXPIRES_AFTER = timedelta(minutes=5)
 # An answer comes at once, or the worker was too busy to hear.
 ANSWERED_WITHIN = timedelta(seconds=10)
 AGAIN_AFTER = timedelta(seconds=3)
+# A purge that was broken off goes on where it was; later the broker has forgotten what was set aside.
+RESUMED_WITHIN = timedelta(hours=23)
 # A worker that was told to leave finishes what it does, and may be at that for long.
 LEAVES_WITHIN = timedelta(minutes=30)
 
@@ -37,7 +39,6 @@ REPEATABLE = frozenset(
         "autoscale",
         "enable_events",
         "disable_events",
-        PURGE,  # by the ticket that it carries
     }
 )
 
@@ -73,18 +74,31 @@ def next_move(order: Order, worker: Worker | None, now: datetime) -> Move | Verd
         return "send" if now < order.expires_at else Verdict(False, _("Not sent: the broker was away."))
     if order.method == SHUTDOWN:
         return "wait" if now < order.sent_at + LEAVES_WITHIN else Verdict(False, _("It is still there."))
+    if order.method == PURGE:
+        return _again(order, now) if now < order.asked_at + RESUMED_WITHIN else Verdict(False, _lost())
     if order.method in REPEATABLE:
         if now >= order.expires_at:
             return Verdict(False, _("It did not answer."))
-        return "send" if now >= order.sent_at + AGAIN_AFTER else "wait"
+        return _again(order, now)
     if now >= order.sent_at + ANSWERED_WITHIN:
         return Verdict(False, _("It did not answer, and was not asked twice: it may have done it."))
     return "wait"
 
 
+def _again(order: Order, now: datetime) -> Move:
+    return "send" if order.sent_at is None or now >= order.sent_at + AGAIN_AFTER else "wait"
+
+
+def _lost() -> str:
+    return _(
+        "It was broken off and not taken up again in time: what waited then may be deleted, "
+        "and not every job of it is marked as revoked."
+    )
+
+
 def _worker_is_over(order: Order, worker: Worker | None) -> Verdict | None:
     """What the end of the incarnation that was meant says about the order."""
-    if worker is not None and not _came_after(worker, order) and worker.offline_at is None:
+    if worker is not None and not _is_another(worker, order) and worker.offline_at is None:
         return None
     if order.method == SHUTDOWN and order.sent_at is not None:
         return Verdict(True, _("It has left."))
@@ -93,8 +107,19 @@ def _worker_is_over(order: Order, worker: Worker | None) -> Verdict | None:
     return Verdict(False, _("It has left meanwhile."))
 
 
-def _came_after(worker: Worker, order: Order) -> bool:
+def _is_another(worker: Worker, order: Order) -> bool:
+    """Whether this is a later incarnation than the one that was meant; clocks of other machines tell less."""
+    meant = _incarnation_meant(order)
+    if meant is not None:
+        return worker.pk > meant
     return worker.online_at is not None and worker.online_at > order.asked_at
+
+
+def _incarnation_meant(order: Order) -> int | None:
+    """The row of the worker that was seen when it was asked, as the action has it."""
+    before = orjson.loads(order.action.before or "{}")
+    meant = before.get("incarnation") if isinstance(before, dict) else None
+    return meant if isinstance(meant, int) else None
 
 
 def answered(order: Order, verdict: Verdict, worker: Worker | None) -> Verdict:

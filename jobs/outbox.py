@@ -9,6 +9,7 @@ the broker takes it once.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -37,7 +38,7 @@ class Message:
     """A message to be published: `body` is the exact text of Celery's JSON body, `headers` are Celery's.
 
     `properties` are those of AMQP (`correlation_id`, `reply_to`); without
-    `due_at` it is published at once.
+    `due_at` it is published at once. `told`: the record hears of it as it is published, not before.
     """
 
     task_id: str
@@ -48,6 +49,7 @@ class Message:
     properties: Mapping[str, Any] = field(default_factory=dict)
     priority: int | None = None
     due_at: datetime | None = None
+    told: bool = False
 
 
 def put(message: Message, action: Action | None = None) -> Outgoing:
@@ -58,7 +60,21 @@ def put(message: Message, action: Action | None = None) -> Outgoing:
 def put_all(messages: Iterable[Message], action: Action | None = None) -> list[Outgoing]:
     """The same for many, a statement for some hundred of them."""
     now = datetime.now(UTC)
-    return _stored([_row(message, now, action) for message in messages])
+    return store_rows([_row(message, now, action) for message in messages])
+
+
+def put_instead(message: Message) -> None:
+    """Have it published in place of a message of the same job that is still here, though it has been run."""
+    with written():
+        before = Outgoing.objects.filter(task_id=message.task_id).first()
+        if before is not None:  # a row of its own: who has the other one in hand may be about to delete it
+            before.delete()
+        put(message, before.action if before else None)
+
+
+def row_of(message: Message, action: Action | None = None) -> Outgoing:
+    """Its row, to be given to `store`. Raises TypeError or ValueError where its headers are no JSON."""
+    return _row(message, datetime.now(UTC), action)
 
 
 def put_in_hand(messages: Iterable[Message]) -> list[Outgoing]:
@@ -67,7 +83,7 @@ def put_in_hand(messages: Iterable[Message]) -> list[Outgoing]:
     rows = [_row(message, now, None) for message in messages]
     for row in rows:
         row.claimed_until = now + IN_HAND if row.due_at <= now else None
-    return _stored(rows)
+    return store_rows(rows)
 
 
 def put_many(messages: Iterable[Message]) -> None:
@@ -83,7 +99,8 @@ def _values(message: Message, now: datetime) -> tuple[Any, ...]:
     return (row.cluster_id, *properties, moment(due), moment(created))
 
 
-def _stored(rows: list[Outgoing]) -> list[Outgoing]:
+def store_rows(rows: list[Outgoing]) -> list[Outgoing]:
+    """Have them published once the transaction at hand is committed, as `put_all` does."""
     if len(rows) != 1:
         return Outgoing.objects.bulk_create(rows, batch_size=500)
     rows[0].save(force_insert=True)
@@ -98,12 +115,20 @@ def _row(message: Message, now: datetime, action: Action | None) -> Outgoing:
         queue=message.queue,
         priority=message.priority,
         body=message.body,
-        headers=orjson.dumps(message.headers).decode(),
-        properties=orjson.dumps(message.properties).decode(),
+        headers=_json(message.headers),
+        properties=_json(message.properties),
         due_at=message.due_at or now,
         created_at=now,
         action=action,
+        told=message.told,
     )
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # half a surrogate pair, a number beyond 64 bits: Celery's own JSON has them
+        return json.dumps(value)
 
 
 def claim(now: datetime, most: int) -> list[Outgoing]:
@@ -137,13 +162,19 @@ def published(rows: Sequence[Outgoing]) -> None:
     """They are with the broker: forget them, and say so to the actions whose last ones they were."""
     actions = {row.action_id for row in rows if row.action_id is not None}
     if not actions:
-        Outgoing.objects.filter(pk__in=[row.pk for row in rows]).delete()
+        _forget(rows)
         return
     with transaction.atomic():
-        Outgoing.objects.filter(pk__in=[row.pk for row in rows]).delete()
+        _forget(rows)
         waiting = Outgoing.objects.filter(action__in=actions).values("action")
         sent = Action.objects.filter(pk__in=actions, outcome=Outcome.ASKED).exclude(pk__in=waiting)
         sent.update(outcome=Outcome.SENT)
+
+
+def _forget(rows: Sequence[Outgoing]) -> None:
+    """Without a look at what may refer to them: nothing does."""
+    gone = Outgoing.objects.filter(pk__in=[row.pk for row in rows])
+    gone._raw_delete(gone.db)
 
 
 def untold(now: datetime, most: int) -> list[Outgoing]:

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 import orjson
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.utils.crypto import salted_hmac
 
 from jobs import access
 from jobs.models.people import OPEN_OUTCOMES, Action, Outcome
+from jobs.values import storable
 from nightdesk.options import SENSITIVE_KEYS
 from nightdesk.redaction import Redactor
 
@@ -192,6 +194,7 @@ def _written(by: Actor, command: Command, subject: Subject, reason: str, once: s
         before=None if subject.before is None else _told(subject.before),
         count=subject.count,
         once=once,
+        digest=None if once is None else _digest(command),
     )
 
 
@@ -205,8 +208,8 @@ def _told(value: Any) -> str:
     cleaned = REDACTOR.clean(value, TEXT_LENGTH).value
     try:
         return orjson.dumps(cleaned, default=str).decode()
-    except TypeError:  # a number beyond 64 bits
-        return json.dumps(cleaned, default=str)
+    except TypeError:  # half a surrogate pair, a number beyond 64 bits
+        return storable(json.dumps(cleaned, default=str, ensure_ascii=False))
 
 
 def _refused(action: Action, refusal: Refused) -> Action:
@@ -244,6 +247,19 @@ def _earlier(by: Actor, once: str) -> Action | None:
 
 def _same(earlier: Action, command: Command) -> Action:
     """The earlier action, if it was the same command."""
-    if (earlier.command, earlier.arguments) != (command.name, _told(arguments_of(command))):
+    if earlier.command != command.name or not _carries(earlier, command):
         raise Refused("once", "This key was used for another command.")
     return earlier
+
+
+def _carries(earlier: Action, command: Command) -> bool:
+    """Whether the arguments are the same. What was done before there were digests goes by what is shown."""
+    if earlier.digest is None:
+        return earlier.arguments == _told(arguments_of(command))
+    return earlier.digest == _digest(command)
+
+
+def _digest(command: Command) -> str:
+    """Of all arguments, whole and with their secrets: keyed, so that nobody finds those by guessing."""
+    arguments = json.dumps(arguments_of(command), default=str)
+    return salted_hmac("jobs.perform", arguments, algorithm="sha256").hexdigest()

@@ -62,7 +62,11 @@ class Scope:
         """Whether what has this task and queue is to be seen."""
         return access.reaches(self.spans, task, queue)
 
-    def covers_queue(self, queue: str) -> bool:
+    def covers_task(self, task: str | None) -> bool:
+        """Whether anything of this task is to be seen."""
+        return self.spans is None or any(span.covers_task(task) for span in self.spans)
+
+    def covers_queue(self, queue: str | None) -> bool:
         """Whether anything of this queue is to be seen."""
         return self.spans is None or any(span.covers_queue(queue) for span in self.spans)
 

@@ -16,6 +16,7 @@ from hypothesis import settings as hypothesis_settings
 
 from jobs.models import Cluster
 from tests.harness import Installation, PostgresServer, RedisServer
+from workers.triggers import rules
 
 # How long an example takes depends on what else the machine does.
 hypothesis_settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -29,6 +30,14 @@ def pytest_unconfigure() -> None:
     if connection.vendor == "postgresql":
         shutil.rmtree(connection.settings_dict["HOST"], ignore_errors=True)
     shutil.rmtree(settings.DATA_DIR, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def no_triggers() -> Iterator[None]:
+    """Nobody looks triggers up, which would be one query more now and then, until a test calls `forget`."""
+    rules.known_until = float("inf")
+    yield
+    rules.forget()
 
 
 @pytest.fixture(scope="session")

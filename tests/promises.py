@@ -95,6 +95,16 @@ def celerys_own(self: Any) -> int:
     return int(self.request.retries)
 
 
+@app.task(bind=True, **LONG)
+def fail_once_told(self: Any, file: str, go: str) -> int:
+    """Wait until `go` exists, and have another try."""
+    note.run(file, str(self.request.retries))
+    if self.request.retries == 0:
+        sleep_until.run(go, 100)
+        raise Transient("busy", after=0.1)
+    return int(self.request.retries)
+
+
 @app.task(alert_on_failure=True)
 def must_not_fail() -> None:
     raise KeyError("currency")

@@ -29,6 +29,7 @@ class Ring:
     bell: str
     refuse: bool = False
     password: str = ""
+    notes: tuple[str, ...] = ()
 
     def subject(self, user: User) -> Subject:
         if self.bell == "none":
@@ -183,3 +184,26 @@ def test_a_command_needs_a_name_of_its_own_and_a_known_permission() -> None:
         registry(Ring)
     with pytest.raises(TypeError):
         Registry()(type("Fly", (Ring,), {"permission": "fly"}))
+
+
+@pytest.mark.parametrize("other", [{"password": "b" * 9}, {"bell": "x" * 3_000 + "b"}, {"refuse": True}])
+def test_a_key_knows_commands_apart_by_all_that_they_carry(other: dict[str, Any]) -> None:
+    ana = member("ana", "operator")
+    first = Ring("x" * 3_000 + "a", password="a" * 9)
+    assert perform(by(ana), first, once="k1") == perform(by(ana), first, once="k1")
+    with pytest.raises(Refused, match="another command"):
+        perform(by(ana), dataclasses.replace(first, **other), once="k1")
+
+
+def test_a_key_from_before_there_were_digests_goes_by_what_is_shown() -> None:
+    ana = member("ana", "operator")
+    perform(by(ana), Ring("high"))
+    Action.objects.all()._update_open(once="k1")
+    assert perform(by(ana), Ring("high"), once="k1").pk == Action.objects.get().pk
+    with pytest.raises(Refused, match="another command"):
+        perform(by(ana), Ring("low"), once="k1")
+
+
+def test_half_a_surrogate_pair_stays_out_of_the_audit() -> None:
+    action = perform(by(member("ana", "viewer")), Ring("high", notes=("\ud83e",)))
+    assert orjson.loads(action.arguments)["notes"] == ["?"]

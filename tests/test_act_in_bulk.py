@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import orjson
 import pytest
 from django.contrib.auth.models import Group, User
+from django.db import OperationalError
 from django.utils import timezone
 
+from dashboard import bulk_rows
 from jobs import bulks
 from jobs.bulks import Preview
 from jobs.models import Bulk, BulkItem, Job, Outgoing, Payload, Reach, Revocation
 from jobs.models.bulk import BulkState
 from jobs.models.people import Outcome
+from jobs.outbox import Message
 from jobs.perform import Actor, perform
 from tests.bulks import BODY, begun, came, made, member, previewed, start, worked
 from workers.bulk import acting, gathering
 from workers.bulk.acting import act_on_some
 from workers.bulk.following import follow, stop_if_it_goes_wrong
 from workers.commands.bulk import BulkAbort, BulkPause, BulkPreview, BulkResume, BulkStart
+from workers.commands.jobs import Retry, retry_message
 from workers.monitor.bulks import BulkRunner, Pace
 
 pytestmark = pytest.mark.django_db
@@ -447,3 +453,101 @@ def test_an_old_preview_is_forgotten_and_a_begun_bulk_stays(ana: User) -> None:
     assert [*Bulk.objects.values_list("pk", flat=True)] == [kept.pk]
     assert BulkItem.objects.count() == 2
     assert Bulk.objects.get().state == BulkState.FINISHED
+
+
+def test_a_body_with_half_a_surrogate_pair_is_retried_with_the_others(ana: User) -> None:
+    made(1)
+    made(1, body=BODY.replace("7", r'"half \ud83d"'))
+    bulk = worked(begun(ana, state="failed"))
+    assert (bulk.state, bulk.done) == ("finished", 2)
+
+
+def test_a_job_of_which_no_message_can_be_made_costs_the_others_nothing(
+    ana: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = made(3)
+
+    def without_json(job: Job, *more: Any) -> Message:
+        message = retry_message(job, *more)
+        return replace(message, headers={"odd": object()}) if job == jobs[1] else message
+
+    monkeypatch.setattr("workers.bulk.deeds.retry_message", without_json)
+    bulk = worked(begun(ana, state="failed"))
+    assert (bulk.state, bulk.done, bulk.failed) == ("finished", 2, 1)
+    assert "TypeError" in bulk.items.get(job_id=jobs[1].pk).detail
+
+
+@pytest.mark.parametrize("step", ["gather", "act_on_some", "follow"])
+def test_what_is_wrong_with_one_bulk_keeps_no_other_waiting(
+    ana: User, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    for queue in ("a", "b"):
+        made(1, queue=queue)
+        begun(ana, queue=queue)
+        perform(Actor(ana, "page"), BulkPreview("retry", queue=queue))
+    Bulk.objects.filter(state=BulkState.DRAFT).update(frozen_at=None)
+    Bulk.objects.filter(state=BulkState.RUNNING).update(done=1)
+    asked = []
+
+    def broken(bulk: Bulk | int, *more: Any) -> int:
+        asked.append(bulk)
+        raise ValueError("this one is odd")
+
+    monkeypatch.setattr(f"workers.monitor.bulks.{step}", broken)
+    runner = BulkRunner(lambda: True)
+    for now in (0.0, 1.0):
+        runner.work(now)
+    assert len(set(asked)) == 2
+
+
+def test_a_database_that_is_away_is_no_fault_of_a_bulk(ana: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(1)
+    begun(ana, state="failed")
+    monkeypatch.setattr("workers.monitor.bulks.act_on_some", Mock(side_effect=OperationalError))
+    runner = BulkRunner(lambda: True)
+    runner.work(0.0)
+    with pytest.raises(OperationalError):
+        runner.work(1.0)
+
+
+def test_what_a_bulk_has_retried_is_retried_by_no_other_until_it_has_failed_again(ana: User) -> None:
+    jobs = made(4)
+    first, second = begun(ana, state="failed"), begun(ana, state="failed")
+    worked(first)
+    assert outcomes(worked(second)) == {"refused": 4}, "asked for, and not heard of"
+    assert perform(Actor(ana, "page"), Retry(jobs[0].task_id)).refusal == "asked"
+    lives = zip(first.items.order_by("job_id"), ("failed", "revoked", "succeeded", "running"), strict=True)
+    for item, state in lives:
+        facts = {"state": state, "retry_of": item.task_id, "task": "again", "seen_at": timezone.now()}
+        Job.objects.create(task_id=str(item.new_task_id), **facts)
+    bulk = previewed(ana, jobs=tuple(job.task_id for job in jobs))
+    assert (bulk.eligible, bulk.refused) == (2, 2)
+    assert Preview.read(bulk.preview).reasons == {
+        "It was retried already, and that has succeeded.": 1,
+        "It is being retried already.": 1,
+    }
+
+
+def test_what_somebody_retries_singly_is_left_out_of_a_bulk(ana: User) -> None:
+    jobs = made(2)
+    assert perform(Actor(ana, "page"), Retry(jobs[0].task_id)).outcome == Outcome.ASKED
+    assert previewed(ana, state="failed").eligible == 1
+    assert previewed(ana, "revoke", state="failed").eligible == 0
+
+
+def test_a_retry_in_bulk_that_was_lost_may_be_asked_for_again(ana: User) -> None:
+    made(1)
+    worked(begun(ana, state="failed"))
+    assert previewed(ana, state="failed").eligible == 0
+    Bulk.objects.update(started_at=timezone.now() - timedelta(days=2))
+    assert previewed(ana, state="failed").eligible == 1
+
+
+def test_the_tab_of_what_failed_again_lists_what_it_counts(ana: User) -> None:
+    made(2)
+    bulk = worked(begun(ana, state="failed"))
+    for item, state in zip(bulk.items.all(), ("failed", "rejected"), strict=True):
+        Job.objects.create(task_id=str(item.new_task_id), state=state, seen_at=timezone.now())
+    follow(bulk, 0)
+    bulk.refresh_from_db()
+    assert bulk.failed_again == len(bulk_rows.rows(bulk, "again", 0, ana).shown) == 2

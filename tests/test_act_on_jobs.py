@@ -296,3 +296,44 @@ def test_what_a_job_carries_is_escaped_in_its_forms(page: Client) -> None:
         assert "<script>alert" not in text(page, f"/jobs/~{job.pk}/{deed}/")
     checked = page.post(f"/jobs/~{job.pk}/rerun/", {"args": f'["{bad}!"]', "kwargs": "{}"})
     assert b"<script>alert" not in checked.content
+
+
+def test_a_retry_that_is_on_its_way_has_the_button_off(page: Client) -> None:
+    job = recorded()
+    post(page, f"/jobs/~{job.pk}/retry/")
+    assert "It is being retried already." in text(page, "/jobs/first/")
+    assert post(page, f"/jobs/~{job.pk}/retry/", once="another-nonce").status_code == 409
+    assert Outgoing.objects.count() == 1
+
+
+def test_half_a_surrogate_pair_is_shown_and_sent_as_it_was(page: Client) -> None:
+    args = r'["half \ud83d", "ä"]'
+    body = BODY.replace("[1, 2]", args)
+    job = recorded(body=body, args=args)
+    form = html.unescape(text(page, f"/jobs/~{job.pk}/rerun/"))
+    assert r'"half \ud83d"' in form
+    assert '"ä"' in form
+    asked = {"args": args.replace("ä", "ö"), "kwargs": "{}"}
+    assert post(page, f"/jobs/~{job.pk}/rerun/", step="check", **asked).status_code == 200
+    post(page, f"/jobs/~{job.pk}/rerun/", step="run", **asked)
+    assert Outgoing.objects.get().body.startswith(r'[["half \ud83d", "\u00f6"]')
+    assert text(page, f"/audit/{Action.objects.get().pk}/")
+
+
+def test_an_action_of_old_with_half_a_surrogate_pair_has_its_page(page: Client, ops: User) -> None:
+    now = datetime.now(UTC)
+    action = Action.objects.create(at=now, user=ops, who="ops", arguments=r'{"args":["\ud83e"]}')
+    assert r"\ud83e" in text(page, f"/audit/{action.pk}/")
+
+
+def test_what_databases_refuse_is_kept_out_of_a_reason(page: Client) -> None:
+    job = recorded()
+    post(page, f"/jobs/~{job.pk}/retry/", reason="a\0b")
+    assert Action.objects.get().reason == "a\N{REPLACEMENT CHARACTER}b"
+
+
+def test_what_databases_refuse_is_kept_out_of_a_choice_of_jobs(page: Client) -> None:
+    recorded()
+    page.post("/bulk/", {"once": NONCE, "deed": "retry", "job": ["first", "a\0b"]})
+    assert "\\u0000" not in Action.objects.get().arguments
+    assert Action.objects.get().outcome == Outcome.DONE

@@ -334,7 +334,8 @@ def test_each_address_is_in_the_table() -> None:
     known = {entry.name for entry in named_addresses(get_resolver()) if entry.name}
     assert known == set(PAGES)
     assert [str(entry.pattern) for entry in named_addresses(get_resolver()) if not entry.name] == [
-        "admin/login/"
+        "admin/login/",
+        "admin/password_change/",
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from tests import promises
 from tests.harness import Installation, RedisServer, eventually
 from tests.test_results import progress_of
 from tests.working import lines, worker
+from workers.loop import Loop
 
 NUMBERS = [1, 2, 3]
 
@@ -55,3 +58,24 @@ def test_a_coroutine_tells_how_far_it_is_without_waiting_for_the_database(
     assert told[-1] == ("PROGRESS", {"step": 2, "label": "second", "current": 1, "total": 2})
     (tmp_path / "go").touch()
     assert job.get(timeout=20) == "told"
+
+
+def test_a_coroutine_that_wants_to_leave_ends_its_own_job_and_no_other() -> None:
+    async def leave() -> None:
+        sys.exit(3)
+
+    async def leave_within() -> None:
+        await asyncio.gather(leave())
+
+    async def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    async def answer() -> int:
+        return 42
+
+    loop = Loop()
+    for coroutine, fault in ((leave, SystemExit), (leave_within, SystemExit), (interrupt, KeyboardInterrupt)):
+        with pytest.raises(fault):
+            loop.run(coroutine(), limit=5.0)
+        assert loop.run(answer(), limit=5.0) == 42
+    loop.stop()

@@ -14,8 +14,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from jobs.models import Action, Bulk, Job, Outgoing, QueueSample
+from jobs.models import Action, Bulk, Job, Outgoing, QueueSample, Reach
 from jobs.models.bulk import BulkState
+from tests.api import Program, token_of
 from tests.bulks import begun, came, made, member, previewed, worked
 from tests.plans import is_dear
 from workers.bulk.acting import act_on_some
@@ -274,3 +275,47 @@ def test_pages_of_bulks_are_read_flatly(client: Client, ana: User) -> None:
     about_bulks = [sql for query in captured.captured_queries if "_bulk" in (sql := query["sql"])]
     assert about_bulks
     assert [sql for sql in about_bulks if is_dear(sql)] == []
+
+
+def test_who_may_not_act_sees_why_at_a_bulk_at_work(client: Client, ana: User) -> None:
+    made(2)
+    bulk = begun(ana, state="failed")
+    client.force_login(member("bo", "viewer"))
+    for state in (BulkState.RUNNING, BulkState.PAUSED):
+        Bulk.objects.update(state=state)
+        page = client.get(f"/bulk/{bulk.pk}/").content.decode()
+        assert f'action="/bulk/{bulk.pk}/' not in page
+        assert page.count('type="button" aria-disabled="true" title="You lack the permission') == 2
+
+
+def test_ones_own_bulk_shows_what_one_reaches_now(client: Client, ana: User) -> None:
+    made(1)
+    made(1, task="bank.pay", queue="bank")
+    draft, bulk = previewed(ana, state="failed"), worked(begun(ana, state="failed"))
+    Reach.objects.create(user=ana, queues="high", tasks="shop.*")
+    one = Program(token_of(ana)[0])
+    seen = text_of(client, f"/bulk/{draft.pk}/") + text_of(client, f"/bulk/{bulk.pk}/?show=waiting")
+    told = str(one.get(f"/bulks/{bulk.pk}").body) + str(one.get(f"/bulks/{bulk.pk}/items").body)
+    for text in (seen, told):
+        assert "shop.pay" in text
+        assert "job-0" in text
+        assert "bank" not in text
+        assert "job-1" not in text
+
+
+@pytest.mark.parametrize(
+    ("address", "fields", "back"),
+    [
+        ("/bulk/{}/start/", {"rate": "50", "confirm": "1,000"}, "/bulk/{}/"),
+        ("/bulk/{}/start/", {"rate": "fast"}, "/bulk/{}/"),
+        ("/bulk/", {"deed": "bless"}, "/jobs/"),
+    ],
+)
+def test_a_form_that_is_not_as_it_should_be_has_a_way_back(
+    client: Client, ana: User, address: str, fields: dict[str, str], back: str
+) -> None:
+    made(1)
+    bulk = previewed(ana, state="failed")
+    answer = send(client, address.format(bulk.pk), **fields)
+    assert answer.status_code == 400
+    assert f'<a class="button" href="{back.format(bulk.pk)}">Back</a>' in answer.content.decode()

@@ -18,8 +18,10 @@ from tests import django_style, tasks
 from tests.harness import Installation, eventually
 from tests.harness.processes import python
 from tests.working import lines
+from workers.app import app
 from workers.dispatch import dispatcher
 from workers.enqueue import enqueue
+from workers.models import LargeResult
 from workers.tasks_backend import celery_priority
 
 pytestmark = [pytest.mark.usefixtures("redis_url"), pytest.mark.django_db(transaction=True)]
@@ -118,3 +120,14 @@ class TestEnqueuing:
 @pytest.mark.parametrize(("given", "meant"), [(-100, 0), (-50, 3), (0, 5), (25, 6), (50, 7), (100, 9)])
 def test_priorities_keep_their_order(given: int, meant: int) -> None:
     assert celery_priority(given) == meant
+
+
+def test_a_result_that_is_stored_apart_is_read_back_as_any_other(settings: Any) -> None:
+    settings.LARGE_RESULT = 100
+    Job.objects.create(
+        task_id="job", task="tests.django_style.add", state="succeeded", seen_at=datetime.now(UTC)
+    )
+    app.backend.store_result("job", "x" * 1_000, "SUCCESS")
+    assert default_task_backend.get_result("job").return_value == "x" * 1_000
+    LargeResult.objects.all().delete()
+    assert default_task_backend.get_result("job").return_value is None

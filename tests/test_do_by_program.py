@@ -11,14 +11,17 @@ import orjson
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import DataError, OperationalError
 from django.utils import timezone
 
+from dashboard.api.problems import of_fault
 from dashboard.management.commands.act import Command as ActCommand
 from dashboard.terminal import as_json, printable
 from jobs.models import Action, Job, Outgoing, Payload, Reach
 from jobs.models.people import Outcome
-from jobs.perform import registered
+from jobs.perform import Actor, perform, registered
 from tests.api import Program, account, program, token_of
+from workers.commands.jobs import Rerun
 
 pytestmark = pytest.mark.django_db
 
@@ -125,7 +128,7 @@ def test_a_key_for_something_else_is_refused(job: Job) -> None:
     one.do("job.retry", "k", task_id="t-1")
     answer = one.do("job.revoke", "k", task_id="t-1")
     assert (answer.status, answer.body["code"]) == (422, "once")
-    assert program("admin").do("job.retry", "k", task_id="t-1").status == 202
+    assert program("admin").do("job.rerun", "k", task_id="t-1").status == 202
 
 
 @pytest.mark.parametrize("key", ["", "with space", "x" * 256, "ü"])
@@ -261,3 +264,48 @@ def test_a_new_command_is_on_the_command_line_at_once(new_command: None) -> None
     words = ["test.ring", "--bell", "high", "--times", "3", "--notes", '{"a": 1}', "--loud", "true"]
     read = parser.parse_args(words)
     assert (read.field_bell, read.field_times) == ("high", "3")
+
+
+EDGES = ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00")
+
+
+@pytest.mark.parametrize("moment", EDGES)
+def test_an_impossible_moment_is_said_to_be_so(job: Job, moment: str) -> None:
+    one = program("admin")
+    assert one.do("job.rerun", task_id="t-1", eta=moment).body["code"] == "moment"
+    assert one.do("queue.pause", queue="high", until=moment).body["code"] == "moment"
+    for end in ("since", "until"):
+        assert one.get("/actions", **{end: moment}).status == 200
+        assert one.get("/stats", **{end: moment}).status in (200, 422)
+    assert not Action.objects.exists()
+
+
+def test_an_answer_is_repeated_as_far_as_the_token_may_read(job: Job) -> None:
+    ana = account("ana", "operator")
+    wide, narrow = Program(token_of(ana)[0]), Program(token_of(ana, "view_record", "retry_job")[0])
+    fields = {"task_id": "t-1", "args": [4711], "kwargs": {}}
+    assert "4711" in str(wide.do("job.rerun", key="a-key", **fields).body)
+    again = narrow.do("job.rerun", key="a-key", **fields)
+    assert (again.status, again.headers["Idempotency-Replayed"]) == (202, "true")
+    assert (again.body["arguments"], again.body["before"], again.body["after"]) == (None, None, None)
+    assert "4711" in str(wide.do("job.rerun", key="a-key", **fields).body)
+
+
+def test_an_action_with_half_a_surrogate_pair_is_told(job: Job) -> None:
+    ana = account("ana", "admin")
+    perform(Actor(ana, "page"), Rerun("t-1", args=["\ud83e"]))
+    old = perform(Actor(ana, "page"), Rerun("t-1", args=[2]))
+    Action.objects.filter(pk=old.pk)._update_open(arguments=r'{"args":["\ud83e"]}')
+    told = Program(token_of(ana)[0]).get("/actions")
+    assert [action["arguments"]["args"] for action in told.body["actions"]] == [["?"], ["?"]]
+
+
+@pytest.mark.parametrize("priority", [-5, 100_000, 2**53 - 1])
+def test_a_priority_that_there_is_not_is_a_conflict(job: Job, priority: int) -> None:
+    answer = program("operator").do("job.rerun", task_id="t-1", priority=priority)
+    assert (answer.status, answer.body["code"]) == (409, "priority")
+
+
+def test_what_no_column_can_hold_is_no_outage() -> None:
+    assert of_fault(DataError("out of range")).status == 500
+    assert of_fault(OperationalError("away")).status == 503

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests import tasks
 from tests.harness import Installation, RedisServer, eventually
 from tests.test_publish_the_outbox import depth
 from tests.working import lines, worker
+from workers.app import app
 from workers.dispatch import dispatcher
 from workers.enqueue import EnqueueError, aenqueue, aenqueue_many, enqueue, enqueue_many, using
 from workers.outbox import Publisher
@@ -176,6 +178,7 @@ def test_what_json_carries_in_celerys_own_way_arrives(installation: Installation
         (tasks.note, ("file", "t"), {"eta": datetime.now(UTC), "delay": 1}, "exclude"),
         (tasks.note, ("file", "t"), {"about": User()}, "not saved"),
         (chain(tasks.note.s("f", "t"), tasks.note.si("f", "u")), ("x",), {}, "its own arguments"),
+        (chain(tasks.note.si("f", "t").set(eta=datetime(2030, 1, 1))), (), {}, "time zone"),  # noqa: DTZ001
     ],
 )
 def test_what_can_not_be_enqueued_is_refused_with_the_reason(
@@ -197,6 +200,25 @@ def test_one_bad_call_of_many_leaves_none() -> None:
     with pytest.raises(EnqueueError):
         enqueue_many(tasks.note, [("file", "text"), ("file",)])
     assert (depth(), settled()) == (0, True)
+
+
+@pytest.fixture
+def eager() -> Iterator[None]:
+    app.conf.task_always_eager = True
+    yield
+    app.conf.task_always_eager = False
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("rolled_back", [False, True])
+def test_in_eager_tests_all_runs_after_the_commit(tmp_path: Path, rolled_back: bool) -> None:
+    file = str(tmp_path / "ran")
+    with transaction.atomic():
+        enqueue_many(tasks.note, [(file, "a"), {"file": file, "text": "b"}])
+        enqueue(chain(tasks.note.si(file, "c"), tasks.note.si(file, "d")))
+        assert lines(tmp_path / "ran") == []
+        transaction.set_rollback(rolled_back)
+    assert lines(tmp_path / "ran") == ([] if rolled_back else ["a", "b", "c", "d"])
 
 
 async def test_async_code_has_its_twins() -> None:
@@ -233,6 +255,22 @@ def test_a_canvas_under_a_key_that_is_taken_leaves_nothing() -> None:
     assert (again.id, again.new) == (first.id, False)
     assert ChordCounter.objects.count() == 1
     reach(1)
+
+
+@pytest.mark.parametrize("make", [chain, group])
+def test_all_jobs_of_a_canvas_are_about_its_object_and_its_messages_are_held(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "post", lambda rows: None)
+    ana = User.objects.create(username="ana")
+    job = using(about=ana, tags=["mail"], key="k").enqueue(
+        make(tasks.note.si("f", "a"), tasks.note.si("f", "b"))
+    )
+    jobs = {job.id, *Outgoing.objects.values_list("task_id", flat=True)}
+    assert job.is_held
+    assert set(Enqueued.objects.filter(object_id=str(ana.pk)).values_list("task_id", flat=True)) >= jobs
+    assert set(Tag.objects.values_list("task_id", flat=True)) >= jobs
+    assert Enqueued.objects.get(key="k").task_id == job.id
 
 
 def test_celerys_own_delay_works_beside_it() -> None:

@@ -24,6 +24,7 @@ from django_tasks import TaskResultStatus
 
 from jobs.enqueued import jobs_of
 from jobs.models import Attempt, Job, Outgoing, Tag, Trigger
+from jobs.perform import Actor, perform
 from tests.guide.shop import patterns, tasks, views
 from tests.guide.shop.models import BankCall, Order, Visit
 from tests.guide.shop.tests import ChargeTest
@@ -31,6 +32,7 @@ from tests.harness import Installation, eventually
 from tests.test_publish_the_outbox import depth
 from tests.working import worker
 from workers import triggers
+from workers.commands.jobs import Retry
 from workers.dispatch import dispatcher
 from workers.enqueue import EnqueueError, enqueue, using
 from workers.triggers import faults
@@ -205,12 +207,24 @@ class TestPatterns:
         )
         eventually(lambda: Order.objects.exclude(shipped_at=None).exists(), message="the chain has run")
         eventually(lambda: not Order.objects.filter(paid_at=None).exists(), message="both are paid")
-        assert outcome(shipped.id) is None
+        assert outcome(shipped.id) == first.pk
         assert built[0].id == built[1].id
         assert outcome(built[0].id) == 2
         assert [outcome(job.id) for job in synced] == ["ana", "bo"]
         assert not TaskResult.objects.filter(task_name=tasks.count_visit.name).exists()
         assert Decimal(outcome(patterns.add_up_orders([[first.pk], [second.pk]]).id)) == Decimal("15.50")
+
+    def test_a_chain_goes_on_where_its_failed_step_is_retried(
+        self, installation: Installation, ops: User
+    ) -> None:
+        poor = order("9.99")
+        patterns.charge_and_ship(poor)
+        start(installation)
+        failed = Job.objects.filter(task=tasks.charge.name, state="failed")
+        eventually(failed.exists, message="the bank declines")
+        Order.objects.update(total=Decimal("9.50"))
+        perform(Actor(ops, "page"), Retry(failed.get().task_id))
+        eventually(lambda: Order.objects.exclude(shipped_at=None).exists(), message="it is shipped")
 
     def test_reminders_fan_out_and_old_orders_are_archived_with_progress(
         self, installation: Installation

@@ -79,6 +79,22 @@ def test_a_job_goes_with_all_that_belongs_to_it() -> None:
 
 
 @pytest.mark.django_db
+def test_what_was_said_of_a_job_stays_while_its_key_holds_or_it_waits() -> None:
+    old = NOW - 91 * DAY
+    for name, facts in {
+        "over": {}, "its key is over": {"key": "a", "key_until": NOW - DAY},
+        "its key holds": {"key": "b", "key_until": NOW + DAY}, "waits": {},
+    }.items():  # fmt: skip
+        models.Enqueued.objects.create(task_id=name, task="t", at=old, **facts)
+        models.Tag.objects.create(task_id=name, name="tag", at=old)
+    due = NOW + 300 * DAY
+    models.Outgoing.objects.create(task_id="waits", task="t", queue="q", body="", due_at=due, created_at=NOW)
+    prune()
+    assert set(models.Enqueued.objects.values_list("task_id", flat=True)) == {"its key holds", "waits"}
+    assert list(models.Tag.objects.values_list("task_id", flat=True)) == ["waits"]
+
+
+@pytest.mark.django_db
 def test_the_times_can_be_set() -> None:
     job("succeeded", "succeeded", 2)
     job("failed", "failed", 2)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,12 +16,15 @@ from django.utils import timezone
 from django_celery_results.models import TaskResult
 
 from jobs.models import Job
+from jobs.store import claims
 from tests import promises
 from tests.harness import Installation, eventually
 from tests.working import worker
+from workers import large
 from workers.app import app
-from workers.models import LargeResult
+from workers.models import Claim, LargeResult
 from workers.results import ResultBackend
+from workers.running import Run, current
 
 LARGE = ["x" * 100] * 5_000
 
@@ -86,3 +91,41 @@ def test_whoever_may_not_see_what_jobs_carry_downloads_nothing(
     user.user_permissions.add(Permission.objects.get(codename="view_record"))
     assert client.get(address).status_code == 403
     assert "Stored apart" not in client.get("/jobs/job/").content.decode()
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    """The run at hand, by the claim that is its own."""
+    run = Run(
+        promises.large_result, SimpleNamespace(id="job", retries=0, replaced_task_nesting=0), token="mine"
+    )
+    claims.claim(Claim, "job", 0, "mine", 60.0, "default")
+    token = current.set(run)
+    yield run
+    current.reset(token)
+
+
+@pytest.mark.django_db
+def test_who_has_lost_its_claim_does_not_replace_what_is_stored_apart(
+    backend: ResultBackend, run: Run
+) -> None:
+    Claim.objects.update(token="other")
+    run.token = "other"
+    backend.store_result("job", LARGE, states.SUCCESS)
+    run.token = "mine"
+    backend.store_result("job", [*LARGE, "late"], states.SUCCESS)
+    assert run.lost
+    assert backend.get_result("job") == LARGE
+
+
+@pytest.mark.django_db
+def test_a_result_that_can_not_be_stored_apart_leaves_its_job_to_be_done(
+    backend: ResultBackend, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(task_id: str, content: str) -> None:
+        raise PermissionError("the disk is read-only")
+
+    monkeypatch.setattr(large, "put_apart", refuse)
+    with pytest.raises(PermissionError):
+        backend.store_result("job", LARGE, states.SUCCESS)
+    assert (run.ended, Claim.objects.get().done, TaskResult.objects.exists()) == (False, False, False)

@@ -181,6 +181,10 @@ def test_who_may_not_see_what_jobs_carry_sees_it_nowhere(client: Client, eve: Us
     assert "Your role does not include what jobs carry." in page
 
 
+def test_one_permission_alone_shows_what_jobs_carry(db: None) -> None:
+    assert [p.content_type.model for p in Permission.objects.filter(codename="view_payload")] == ["action"]
+
+
 def test_a_share_that_is_done_is_told_without_what_else_a_report_says(eve: User) -> None:
     job = Job.objects.get(task_id="shop-running")
     frame = json.loads(make_frame(f"job-{job.pk}.{live.scope_of(eve)}") or "")

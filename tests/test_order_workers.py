@@ -10,11 +10,12 @@ import pytest
 from django.contrib.auth.models import User
 
 from jobs import orders
-from jobs.models import Order, Worker
+from jobs.models import Action, Order, Worker
 from jobs.orders import Verdict, answered, next_move
 from jobs.perform import Actor, perform
 from tests.setups import SETUP, TASKS
 from workers.commands import workers as commands
+from workers.monitor import orders as loop
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 
@@ -31,10 +32,12 @@ def ago(seconds: float) -> datetime:
     return NOW - timedelta(seconds=seconds)
 
 
-def of(method: str, asked: float = 1.0, sent: float | None = None) -> Order:
-    """An order that was asked for, and sent, so many seconds ago."""
+def of(method: str, asked: float = 1.0, sent: float | None = None, meant: int | None = None) -> Order:
+    """An order that was asked for, and sent, so many seconds ago; `meant` is the row of the incarnation."""
+    before = None if meant is None else orjson.dumps({"incarnation": meant}).decode()
     return Order(
-        worker="w@h",
+        action=Action(pk=1, before=before),
+        worker=None if method == orders.PURGE else "w@h",
         method=method,
         asked_at=ago(asked),
         expires_at=ago(asked) + orders.EXPIRES_AFTER,
@@ -55,6 +58,7 @@ def there(since: float = 900.0, *, left: float | None = None, **facts: Any) -> W
         (of("rate_limit", asked=9, sent=4), "send"),
         (of("rate_limit", asked=9, sent=1), "wait"),
         (of("shutdown", asked=600, sent=599), "wait"),
+        (of(orders.PURGE, asked=4_000, sent=3_900), "send"),
     ],
 )
 def test_an_open_order_is_sent_and_repeated_only_if_that_does_no_harm(order: Order, move: str) -> None:
@@ -68,6 +72,7 @@ def test_an_open_order_is_sent_and_repeated_only_if_that_does_no_harm(order: Ord
         (of("pool_grow", asked=60, sent=11), "not asked twice"),
         (of("rate_limit", asked=301, sent=1), "did not answer"),
         (of("shutdown", asked=3600, sent=3599), "still there"),
+        (of(orders.PURGE, asked=86_000, sent=4), "not taken up again"),
     ],
 )
 def test_an_order_that_is_not_confirmed_has_failed_in_the_end(order: Order, words: str) -> None:
@@ -79,6 +84,16 @@ def test_an_order_that_is_not_confirmed_has_failed_in_the_end(order: Order, word
 @pytest.mark.parametrize("method", ["pool_grow", "rate_limit", "shutdown"])
 def test_the_next_incarnation_does_not_get_what_was_meant_for_the_last_one(method: str) -> None:
     verdict = next_move(of(method, asked=30), there(since=10), NOW)
+    assert verdict == Verdict(False, "It was restarted meanwhile.")
+
+
+def test_the_incarnation_that_was_meant_gets_its_order_whatever_its_clock_says() -> None:
+    ahead = there(since=-60, pk=7)
+    assert next_move(of("pool_grow", asked=1, meant=7), ahead, NOW) == "send"
+
+
+def test_a_later_incarnation_whose_clock_is_behind_does_not_get_the_order() -> None:
+    verdict = next_move(of("pool_grow", asked=1, meant=7), there(since=60, pk=8), NOW)
     assert verdict == Verdict(False, "It was restarted meanwhile.")
 
 
@@ -139,3 +154,18 @@ def test_what_makes_no_sense_is_refused(ops: User, command: Any, code: str) -> N
 def test_a_worker_that_is_not_there_gets_no_orders(ops: User) -> None:
     worker(seen_at=datetime.now(UTC) - timedelta(seconds=60))
     assert perform(Actor(ops, "page"), commands.Shutdown("w@h")).refusal == "offline"
+
+
+def test_orders_that_wait_for_their_answer_do_not_hold_up_a_new_one(
+    ops: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "MOST_ORDERS", 3)
+    now = datetime.now(UTC)
+    action = Action.objects.create(
+        at=now, user=ops, who="ops", via="page", command="x", target_kind="worker", target="w"
+    )
+    wish = {"action": action, "worker": "w", "asked_at": now, "expires_at": now}
+    for _ in range(5):
+        Order.objects.create(method="shutdown", sent_at=now, **wish)
+    new = Order.objects.create(method="pool_grow", **wish)
+    assert loop._open_orders()[0] == new

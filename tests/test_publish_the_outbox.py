@@ -22,7 +22,7 @@ from tests.harness import Installation, RedisServer, eventually
 from tests.harness.cutting_proxy import CuttingProxy
 from tests.working import lines, worker
 from workers.app import app
-from workers.brokers import BrokerUnreachable, connect
+from workers.brokers import BrokerUnreachable, connect, transport
 from workers.outbox import Letter, Publisher
 
 
@@ -107,6 +107,16 @@ class TestWithoutWorkers:
         Publisher().publish_due()
         Publisher()._send([late])
         assert depth() == 1
+
+    def test_a_mark_stands_as_long_as_its_row_and_a_little_longer(self, redis_server: RedisServer) -> None:
+        row = outbox.put(message(tasks.note, "x", "y"))
+        publisher = Publisher()
+        publisher._send([Letter.of(row)])  # and then the database was away
+        mark = f"{transport.MARK}{row.task_id}"
+        with redis_server.client() as client:
+            assert client.ttl(mark) > 6 * 86_400
+            publisher.publish_due()
+            assert 0 < client.ttl(mark) <= transport.FROZEN_SECONDS
 
     def test_two_publishers_share_the_work(self) -> None:
         outbox.put_all(message(tasks.note, "x", str(number)) for number in range(300))

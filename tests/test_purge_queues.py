@@ -7,22 +7,32 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 
 from jobs.models import Job, Order, State
 from jobs.models.people import Outcome
+from jobs.orders import RESUMED_WITHIN
 from jobs.perform import Actor, perform
 from tests import tasks
 from tests.harness import Installation, RedisServer, eventually
 from tests.steering import asked, done, settled
 from tests.working import lines
+from workers.app import app
 from workers.brokers import BrokerUnreachable, Waiting, connect
+from workers.brokers.redis_purge import KEPT_SECONDS
 from workers.commands.queues import PurgeQueue
+from workers.control import Control
+from workers.monitor import orders
 from workers.monitor.orders import carry_out, ticket_of
 
 
 def depth(url: str, queue: str) -> int:
     return connect(url).sample([queue])[queue].depth
+
+
+def control_of() -> Control:
+    return Control(app, settings.CELERY_BROKER_URL)
 
 
 def test_what_waits_is_deleted_and_its_jobs_end_as_revoked(
@@ -91,17 +101,46 @@ def test_a_broker_that_is_away_says_so_and_the_purge_waits(
 
 @pytest.mark.django_db
 def test_a_purge_that_nobody_could_carry_out_in_time_is_not_done_later(ops: User, redis_url: str) -> None:
-    from django.conf import settings
-
-    from workers.app import app
-    from workers.control import Control
-
     tasks.add.apply_async((1, 1), queue="high")
     action = asked(ops, PurgeQueue("high", confirm="high"))
-    carry_out(Control(app, settings.CELERY_BROKER_URL), datetime.now(UTC) + timedelta(minutes=6))
+    carry_out(control_of(), datetime.now(UTC) + timedelta(minutes=6))
     action.refresh_from_db()
     assert (action.outcome, action.detail) == (Outcome.FAILED, "Not sent: the broker was away.")
     assert depth(redis_url, "high") == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_purge_that_was_broken_off_for_longer_than_orders_live_is_taken_up_again(
+    ops: User, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_off(gone: Sequence[Waiting]) -> None:
+        raise BrokerUnreachable("the monitor was killed here")
+
+    tasks.add.apply_async((1, 1), queue="high", task_id="old")
+    action, control = asked(ops, PurgeQueue("high", confirm="high")), control_of()
+    with monkeypatch.context() as patch:
+        patch.setattr(orders, "_tell_gone", break_off)
+        with pytest.raises(BrokerUnreachable):
+            carry_out(control, datetime.now(UTC))
+    tasks.add.apply_async((1, 1), queue="high", task_id="new")
+    carry_out(control, datetime.now(UTC) + timedelta(hours=3))
+    action.refresh_from_db()
+    assert (action.outcome, action.count, depth(redis_url, "high")) == (Outcome.DONE, 1, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_purge_that_was_sent_and_never_begun_is_not_begun_later(ops: User, redis_url: str) -> None:
+    tasks.add.apply_async((1, 1), queue="high")
+    action = asked(ops, PurgeQueue("high", confirm="high"))
+    Order.objects.update(sent_at=datetime.now(UTC))
+    carry_out(control_of(), datetime.now(UTC) + timedelta(minutes=6))
+    action.refresh_from_db()
+    assert (action.outcome, action.detail) == (Outcome.FAILED, "It did not answer: nothing was deleted.")
+    assert depth(redis_url, "high") == 1
+
+
+def test_a_purge_is_given_up_before_the_broker_forgets_what_it_set_aside() -> None:
+    assert RESUMED_WITHIN.total_seconds() < KEPT_SECONDS
 
 
 @pytest.mark.django_db

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import AsyncClient, Client
 from django.utils import timezone
 
@@ -155,6 +155,26 @@ def test_who_may_not_see_what_jobs_carry_does_not_see_it_here(client: Client) ->
     action = done("high", arguments='{"kwargs":{"card":"4711"}}')
     assert "4711" not in client.get(f"/audit/{action.pk}/").content.decode()
     assert "4711" not in exported(client)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_job_carried_is_hidden_from_who_acted_on_it_too(client: Client) -> None:
+    bo = member("bo")
+    bo.user_permissions.set(Permission.objects.filter(codename__in=("view_record", "view_audit")))
+    client.force_login(bo)
+    told = {"arguments": '{"args":[4710]}', "before": '{"kwargs":"4711"}', "after": '{"kwargs":"4712"}'}
+    action = done("high", user=bo, who="bo", **told)
+    page = client.get(f"/audit/{action.pk}/").content.decode()
+    assert "471" not in page
+    row = next(csv.DictReader(io.StringIO(exported(client))))
+    assert (row["arguments"], row["before"], row["after"]) == ("", "", "")
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+@pytest.mark.parametrize("end", ["since", "until"])
+def test_an_impossible_day_is_said_to_be_so(auditor: Client, end: str, day: str) -> None:
+    assert auditor.get(f"/audit/?{end}={day}").status_code == 400
+    assert auditor.get(f"/audit/export/?{end}={day}").status_code == 400
 
 
 def exported(client: Client, question: str = "") -> str:

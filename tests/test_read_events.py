@@ -47,8 +47,10 @@ def test_what_the_quick_reader_reads_the_patient_one_reads_the_same(
 
 @pytest.mark.parametrize("kind", sorted(JOB_KINDS))
 def test_a_common_event_is_read_quickly(kind: str) -> None:
-    event = {"type": kind, "uuid": "id", "timestamp": START, "hostname": "w@h", "utcoffset": 0, "clock": 4,
-             "delivery": 1, "name": "shop.tasks.pay", "eta": "2026-11-22T01:02:03+00:00", "args": "['Käse 🧀']"}  # fmt: skip
+    event = {
+        "type": kind, "uuid": "id", "timestamp": START, "hostname": "w@h", "utcoffset": 0, "clock": 4,
+        "delivery": 1, "name": "shop.tasks.pay", "eta": "2026-11-22T01:02:03+00:00", "args": "['Käse 🧀']",
+    }  # fmt: skip
     [read] = decode(json.dumps([event]).encode(), 0.0) or []
     assert isinstance(read, JobEvent)
     assert read.kind == JOB_KINDS[kind]

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from celery import chord
 from django.conf import settings
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 
 from jobs.models import Action, Job, Outgoing, Payload, Reach
 from jobs.models.people import Outcome
-from jobs.perform import Actor, perform
+from jobs.perform import Actor, Settled, perform, settle
 from nightdesk.messages import RETRY_OF
 from nightdesk.redaction import HIDDEN
 from tests import tasks
@@ -23,6 +23,7 @@ from tests.working import lines
 from workers.app import app
 from workers.commands.jobs import Rerun, Retry, Run
 from workers.followups import made_by
+from workers.outbox import Letter
 from workers.signatures import own_task_names, parameters, why_unfit
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -258,3 +259,51 @@ def test_a_retried_member_of_a_chord_is_not_counted_twice(
     confirmed(again)
     eventually(lambda: Job.objects.filter(task_id=made_by(again), state="succeeded").exists(), 30)
     assert lines(ran) == ["body"]
+
+
+@pytest.mark.parametrize("may_read", [True, False])
+def test_the_audit_holds_what_a_job_carried_if_who_acts_may_read_it(may_read: bool) -> None:
+    job = recorded()
+    user = User.objects.create_user("eve")
+    names = ["view_record", "retry_job", *(["view_payload"] if may_read else [])]
+    user.user_permissions.set(Permission.objects.filter(codename__in=names))
+    action = perform(Actor(user, "page"), Rerun(job.task_id))
+    assert ("args" in str(action.before)) is may_read
+
+
+HALF = BODY.replace("1, 2", r'"half \ud83d", 2')
+
+
+def test_half_a_surrogate_pair_is_sent_as_it_was(ana: User) -> None:
+    recorded(body=HALF, args=None, kwargs=None, task="foreign.add")
+    assert act(ana, Retry("first")).outcome == Outcome.ASKED
+    row, _headers = outgoing()
+    assert row.body == HALF
+    assert Letter.of(row).body[0] == ["half \ud83d", 2]
+    row.delete()
+    assert act(ana, Rerun("first", args=["\ud83e", 2])).outcome == Outcome.ASKED
+    assert Letter.of(outgoing()[0]).body[0] == ["\ud83e", 2]
+
+
+@pytest.mark.parametrize("priority", [-1, 10, 100_000])
+def test_a_priority_that_there_is_not_is_refused(ana: User, priority: int) -> None:
+    recorded()
+    assert act(ana, Rerun("first", priority=priority)).refusal == "priority"
+    assert act(ana, Run("tests.tasks.add", args=[1, 2], priority=priority)).refusal == "priority"
+    assert not Outgoing.objects.exists()
+
+
+def test_a_job_is_not_retried_again_until_the_record_has_heard_of_its_retry(ana: User) -> None:
+    recorded()
+    first = act(ana, Retry("first"))
+    assert act(ana, Retry("first")).refusal == "asked"
+    Outgoing.objects.all().delete()
+    assert act(ana, Retry("first")).refusal == "asked", "published, and not heard of"
+    recorded(task_id=made_by(first), retry_of="first")
+    assert act(ana, Retry("first")).outcome == Outcome.ASKED, "who presses now has seen how it ended"
+
+
+def test_a_retry_that_was_given_up_may_be_asked_for_again(ana: User) -> None:
+    recorded()
+    settle(act(ana, Retry("first")), Settled(Outcome.FAILED))
+    assert act(ana, Retry("first")).outcome == Outcome.ASKED

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.contrib.auth.models import User
@@ -17,8 +19,11 @@ from nightdesk import recorder, revoked
 from tests import tasks
 from tests.harness import Installation, Process, RedisServer, eventually
 from tests.harness.processes import python
+from tests.steering import inspect
 from tests.working import lines
 from workers.commands.jobs import Revoke, Terminate
+from workers.control import Answer
+from workers.revocations import Revoker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -286,6 +291,64 @@ def test_a_list_that_redis_has_lost_is_made_again(
         eventually(lambda: client.zscore(revoked.KEY, task_id) is not None, 30)
     installation.worker()
     settled(action, Outcome.DONE)
+
+
+class Fleet:
+    """Workers that only listen."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        self.heard: list[tuple[str, Any, list[str] | None]] = []
+
+    def tell(self, method: str, arguments: Any, workers: list[str] | None) -> dict[str, Answer]:
+        return {name: Answer(True, "pong") for name in self.names}
+
+    def cast(self, method: str, arguments: Any, workers: list[str] | None) -> None:
+        self.heard.append((method, arguments, workers))
+
+
+def recorded(name: str, **facts: Any) -> None:
+    now = datetime.now(UTC)
+    Worker.objects.create(name=name, producer=name, setup="{}", online_at=now, **{"seen_at": now, **facts})
+
+
+def waits(task_id: str, **facts: Any) -> str:
+    """A job of the record that waits, and that somebody wishes not to run."""
+    Job.objects.create(task_id=task_id, task="t", seen_at=datetime.now(UTC), **{"state": "queued", **facts})
+    Revocation.objects.create(task_id=task_id, asked_at=datetime.now(UTC))
+    return task_id
+
+
+def test_workers_without_the_recorder_are_told_by_celerys_own_command(redis_url: str) -> None:
+    recorded("recorded@h")
+    recorded("replaced@h", seen_at=datetime.now(UTC) - timedelta(hours=1))
+    fleet = Fleet("plain@h", "recorded@h", "replaced@h")
+    waits("a job")
+    waits("it runs", state="running")
+    Revoker(redis_url, cast(Any, fleet), lambda _: None).turn()
+    assert [call for call in fleet.heard if call[0] == "revoke"] == [
+        ("revoke", {"task_id": ["a job"]}, ["plain@h", "replaced@h"])
+    ]
+
+
+def test_where_all_workers_have_the_recorder_celerys_own_command_is_not_sent(redis_url: str) -> None:
+    recorded("recorded@h")
+    waits("a job")
+    fleet = Fleet("recorded@h")
+    Revoker(redis_url, cast(Any, fleet), lambda _: None).turn()
+    assert [method for method, *_ in fleet.heard] == [revoked.COMMAND]
+
+
+@pytest.mark.slow
+def test_a_worker_without_the_recorder_knows_what_was_revoked(
+    installation: Installation, monitor: Process, ana: User, ran: Path
+) -> None:
+    installation.worker(NIGHTDESK_RECORDER="off")
+    task_id = note(ran, "revoked", countdown=300)
+    stands(task_id, "scheduled")
+    act(ana, Revoke(task_id))
+    name = f"test@{socket.gethostname()}"
+    eventually(lambda: task_id in (inspect("revoked", name) or ()), 30)
 
 
 @pytest.mark.slow

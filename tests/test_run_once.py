@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery.exceptions import Ignore
 from django_celery_results.models import TaskResult
 
 from jobs.models import Attempt, Job
@@ -17,9 +19,11 @@ from tests import promises
 from tests.harness import Installation, Process, RedisServer, eventually
 from tests.working import lines
 from tests.working import worker as suite_worker
+from workers import effects
 from workers.app import app
 from workers.brokers import connect
 from workers.models import Claim
+from workers.running import Run
 
 LEASE: dict[str, Any] = {"CLAIM_LEASE": "2"}
 # Who does not acknowledge in time is thought dead; the tasks here have limits of their own.
@@ -254,3 +258,40 @@ def test_a_claim_costs_one_statement(django_assert_num_queries: Any) -> None:
 def test_a_job_that_runs_eagerly_claims_nothing(noted: Path) -> None:
     promises.note_without_result.apply((str(noted),))
     assert (lines(noted), Claim.objects.count()) == (["ran"], 0)
+
+
+def run_of_attempt(retries: int) -> Run:
+    class Request(SimpleNamespace):
+        def get(self, name: str) -> Any:
+            return getattr(self, name, None)
+
+    return Run(promises.hold, Request(id="job", retries=retries, replaced_task_nesting=0, chord=None))
+
+
+@pytest.mark.django_db
+def test_an_attempt_that_ended_in_a_retry_is_done_and_the_next_one_may_run() -> None:
+    first, second = run_of_attempt(0), run_of_attempt(1)
+    effects.begin(first)
+    effects.end(first, "RETRY", None)
+    Claim.objects.update(until=0)
+    with pytest.raises(Ignore):
+        effects.begin(run_of_attempt(0))
+    effects.begin(second)
+    with pytest.raises(Ignore):
+        effects.begin(run_of_attempt(0))
+    effects.end(second, "SUCCESS", None)
+
+
+@pytest.mark.django_db
+def test_an_end_that_the_main_process_tells_settles_its_attempt_and_no_later_one() -> None:
+    backend: Any = app.backend
+    claim(1, "a")
+    backend.store_result("job", ValueError("lost"), "FAILURE", request=run_of_attempt(0).request)
+    assert not Claim.objects.get().done
+    backend.store_result("job", ValueError("lost"), "FAILURE", request=run_of_attempt(1).request)
+    assert Claim.objects.get().done
+    backend.store_result("job", ValueError("revoked"), "REVOKED", request=run_of_attempt(2).request)
+    assert not claim(2, "b")
+    assert claim(3, "b")
+    backend.store_result("job", ValueError("revoked"), "REVOKED")
+    assert Claim.objects.get().done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import astuple
 from datetime import timedelta
 from pathlib import Path
 
@@ -180,3 +181,48 @@ def test_days_to_keep_are_taken_as_they_are() -> None:
 def test_days_that_nobody_can_mean_are_refused(days: dict[str, float], words: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=re.escape(words)):
         environment.retention(**days)
+
+
+@pytest.mark.parametrize(
+    ("url", "parts"),
+    [
+        ("smtp://localhost", ("localhost", 25, "", "", False, False)),
+        ("smtp+tls://u%40x:p%3Aw@mail.example.com", ("mail.example.com", 587, "u@x", "p:w", True, False)),
+        ("smtps://u:pw@mail:2465", ("mail", 2465, "u", "pw", False, True)),
+    ],
+)
+def test_a_mail_server_is_taken_apart(url: str, parts: tuple[object, ...]) -> None:
+    assert astuple(environment.mail_server(url)) == parts
+
+
+@pytest.mark.parametrize(
+    "url", ["mail", "http://u:hunter2@mail", "smtp://", "smtp://u:hunter2@mail:x", "smtp://m/p"]
+)
+def test_a_wrong_mail_server_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="EMAIL_URL") as caught:
+        environment.mail_server(url)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_secrets_of_webhooks_have_names() -> None:
+    pairs = ["default:sixteen signs or more", "shop:with:colons:in:it:too"]
+    assert environment.named_secrets(pairs) == {
+        "default": "sixteen signs or more",
+        "shop": "with:colons:in:it:too",
+    }
+
+
+@pytest.mark.parametrize("pair", ["hunter2hunter2hunter2", "default:hunter2", ":hunter2hunter2hunter2"])
+def test_a_secret_without_name_or_length_is_refused_and_not_told(pair: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="WEBHOOK_SECRETS") as caught:
+        environment.named_secrets([pair])
+    assert "hunter2" not in str(caught.value)
+
+
+def test_what_webhooks_may_do_is_one_of_what_is_known() -> None:
+    assert environment.some_of("WEBHOOK_ALLOW", ["http", " private"], "http", "private") == {
+        "http",
+        "private",
+    }
+    with pytest.raises(ImproperlyConfigured, match="WEBHOOK_ALLOW"):
+        environment.some_of("WEBHOOK_ALLOW", ["htp"], "http", "private")

@@ -47,6 +47,14 @@ def test_an_address_that_tries_many_names_is_asked_to_wait(client: Client, ops: 
     assert codes == [200] * 30 + [429]
 
 
+def test_a_network_of_ipv6_is_one_address(client: Client, ops: User) -> None:
+    codes = [
+        signs_in(client, name=f"guess-{n}", address=f"2001:db8:0:1::{n:x}").status_code for n in range(31)
+    ]
+    assert codes == [200] * 30 + [429]
+    assert signs_in(client, name="guess-31", address="2001:db8:0:2::1").status_code == 200
+
+
 def test_who_signs_in_is_forgiven(client: Client, ops: User) -> None:
     for _ in range(4):
         assert tries(client, 4) == [200] * 4

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import contextvars
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
-from django.db import transaction
-from django.test import Client
+from celery.signals import task_prerun
+from django.contrib import admin
+from django.contrib.auth.models import Group, Permission, User
+from django.contrib.sessions.models import Session
+from django.db import connection, transaction
+from django.db.backends.signals import connection_created
+from django.db.models.signals import post_delete
+from django.test import Client, RequestFactory
 from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dashboard.jobs_panel import JobsPanel
+from jobs import outbox
 from jobs.enqueued import jobs_of
-from jobs.models import Enqueued, Firing, Outgoing, Trigger
+from jobs.models import Enqueued, Firing, Job, Outgoing, Trigger
 from jobs.triggers.language import Unreadable, read_arguments, read_condition
 from tests import tasks  # noqa: F401 the worker's, known here as well
 from tests.harness import Installation, eventually
@@ -137,10 +147,87 @@ class TestFiring:
         User.objects.create(username="ana")
         assert outcomes() == []
 
+    def test_a_field_that_is_not_saved_has_not_changed(self) -> None:
+        trigger(on_create=False, on_update=True, fields="email", condition='email == "b"')
+        ana = User.objects.create(username="ana", email="a")
+        ana.email = "b"
+        ana.save(update_fields=["last_name"])
+        ana.save()
+        assert [outcome for _, outcome in outcomes()] == ["held back", "fired"]
+
+    def test_a_condition_asks_for_what_is_stored_not_for_what_is_in_memory(self) -> None:
+        trigger(on_create=False, on_update=True, condition='email == "a"')
+        ana = User.objects.create(username="ana", email="a")
+        ana.email = "b"
+        ana.save(update_fields=["last_name"])
+        User.objects.only("last_name").get(pk=ana.pk).save()
+        assert [outcome for _, outcome in outcomes()] == ["fired", "fired"]
+        assert {body["text"] for body in bodies()} == {"a"}
+
+    def test_values_are_compared_as_the_database_gives_them_back(self) -> None:
+        trigger(on_create=False, on_update=True, fields="last_login")
+        ana = User.objects.create(username="ana")
+        ana.last_login = "2026-01-01T00:00:00+00:00"
+        ana.save()
+        ana.save()
+        assert [outcome for _, outcome in outcomes()] == ["fired", "held back"]
+
+    def test_a_debounced_job_is_told_to_the_record_when_it_is_published(self) -> None:
+        trigger(debounce=30)
+        User.objects.create(username="ana")
+        assert Outgoing.objects.get().told
+        assert not outbox.untold(datetime.now(UTC) + timedelta(seconds=20), 10)
+
+    @pytest.mark.parametrize(
+        "wrong", [{"arguments": '{"file": "=password", "text": ""}'}, {"condition": 'old.password != ""'}]
+    )
+    def test_a_secret_is_neither_handed_to_a_job_nor_asked_for(self, wrong: dict[str, str]) -> None:
+        made = trigger(**wrong)
+        assert "taken for a secret" in str(triggers.faults(made))
+        User.objects.create(username="ana")
+        assert outcomes() == []
+
     def test_a_fixture_that_is_loaded_fires_nothing(self) -> None:
         trigger()
         User(username="ana").save_base(raw=True)
         assert outcomes() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_trigger_that_was_just_deleted_breaks_no_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = trigger()
+    monkeypatch.setattr(triggers, "KNOWN_FOR", 60.0)
+    User.objects.create(username="ana")
+    made.delete()
+    with transaction.atomic():
+        User.objects.create(username="bo")
+    assert User.objects.filter(username="bo").exists()
+
+
+@pytest.mark.django_db
+class TestListening:
+    def test_django_deletes_fast_where_no_trigger_asks(self) -> None:
+        trigger(model="auth.user", on_create=False, on_delete=True)
+        triggers.look_up()
+        assert not post_delete.has_listeners(Session)
+        assert post_delete.has_listeners(User)
+
+    def test_an_edit_is_in_effect_as_the_next_work_begins(self, client: Client) -> None:
+        ana, bo = (User.objects.create(username=name) for name in ("ana", "bo"))
+        made = trigger(on_create=False, on_delete=True)
+        client.get("/")
+        ana.delete()
+        made.enabled = False
+        made.save()
+        task_prerun.send(sender=None)
+        assert not post_delete.has_listeners(User)
+        bo.delete()
+        assert outcomes() == [("delete", "fired")]
+
+    def test_a_connection_that_opens_looks_them_up(self) -> None:
+        trigger(on_create=False, on_delete=True)
+        connection_created.send(sender=None, connection=connection)
+        assert post_delete.has_listeners(User)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -177,6 +264,14 @@ class TestPages:
         assert page.count("not fire:") == 1
         assert "<b>fire</b>" in page
         assert Outgoing.objects.count() == before
+
+    def test_to_delete_a_trigger_lists_none_of_what_it_fired(self, client: Client, ops: User) -> None:
+        made = trigger()
+        for number in range(3):
+            User.objects.create(username=f"user {number}")
+        client.force_login(ops)
+        page = client.get(reverse("admin:nightdesk_jobs_trigger_delete", args=[made.pk])).content.decode()
+        assert "firing" not in page.lower()
 
     @pytest.mark.parametrize(("role", "status"), [("viewer", 403), ("operator", 200), ("admin", 200)])
     def test_who_may_read_the_audit_may_read_them(self, client: Client, role: str, status: int) -> None:
@@ -258,6 +353,10 @@ class TestLanguage:
         with pytest.raises(Unreadable):
             read_condition(text, FIELDS)
 
+    def test_a_number_that_is_none_is_at_fault(self) -> None:
+        with pytest.raises(Unreadable):
+            read_condition("total > 3", FIELDS).holds({"total": Decimal("NaN")}, None)
+
     @given(st.text(max_size=200))
     def test_no_text_does_more_than_be_refused(self, text: str) -> None:
         for read in (read_condition, read_arguments):
@@ -265,6 +364,32 @@ class TestLanguage:
                 read(text, FIELDS)
             except Unreadable:
                 continue
+
+
+class Panel(JobsPanel, admin.ModelAdmin):  # type: ignore[type-arg]
+    """As a developer would have it."""
+
+
+@pytest.mark.django_db
+def test_the_panel_shows_each_reader_what_that_one_may_see(ops: User) -> None:
+    group = Group.objects.create(name="night")
+    told = {"task": "t", "state": "failed", "exception": "ValueError('card 4111')"}
+    Job.objects.create(task_id="a", seen_at=datetime.now(UTC), **told)
+    Enqueued.objects.create(
+        task_id="a", task="t", model="auth.group", object_id=str(group.pk), at=datetime.now(UTC)
+    )
+    panel = Panel(Group, admin.site)
+    viewer = User.objects.create_user("viewer")
+    viewer.user_permissions.add(Permission.objects.get(codename="view_record"))
+    pages = {user.username: contextvars.copy_context() for user in (viewer, ops)}
+    for user in (viewer, ops):  # both pages begin before either is shown
+        request = RequestFactory().get("/")
+        request.user = user
+        pages[user.username].run(panel.get_readonly_fields, request, group)
+    assert "card 4111" in pages["ops"].run(panel.jobs_of_it, group)
+    shown = pages["viewer"].run(panel.jobs_of_it, group)
+    assert "ValueError" in shown
+    assert "4111" not in shown
 
 
 def test_groups_are_left_alone(db: None) -> None:

@@ -15,10 +15,12 @@ from tests import promises
 from tests.harness import Installation, Process, RedisServer, eventually
 from tests.working import lines
 from tests.working import worker as suite_worker
+from workers import effects, limits
 from workers.app import app
 from workers.brokers import connect
 from workers.brokers.aside import LINES, SLOTS, Aside, Line
 from workers.limits import seconds_between
+from workers.putting_back import PutBack
 from workers.task import Task
 
 ALONE = Line("alone", 1)
@@ -159,3 +161,38 @@ def test_a_rate_is_read_and_nonsense_refused() -> None:
     for option in ({"rate": "often"}, {"concurrency": 0}, {"burst": 0}):
         with pytest.raises(ValueError, match="should be"):
             type("Odd", (Task,), {"name": "odd", **option})()
+
+
+@pytest.mark.parametrize("fault", [PutBack("it runs already"), RuntimeError("the database is full")])
+def test_who_may_not_begin_gives_back_what_it_took_and_nothing_else(
+    aside: Aside, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    def refuse(run: Any) -> None:
+        raise fault
+
+    monkeypatch.setattr(effects, "begin", refuse)
+    task: Any = promises.hold_alone
+    line = Line(task.name, 1)
+    task.push_request(id="job", args=("file", "done"), kwargs={}, is_eager=False)
+    try:
+        with pytest.raises(type(fault)):
+            task.before_start("job", ("file", "done"), {})
+        assert aside.enter(line, "other", 30.0) == 1
+        aside.leave(line, "other")
+
+        assert aside.enter(line, "job", 30.0) == 1  # another message of this job runs
+        with pytest.raises(type(fault)):
+            task.before_start("job", ("file", "done"), {})
+        assert aside.enter(line, "other", 30.0) == 0
+    finally:
+        task.pop_request()
+    assert not limits.held()
+
+
+def test_who_has_left_holds_no_slot_by_a_renewal_that_comes_too_late(aside: Aside) -> None:
+    aside.enter(ALONE, "a", 0.05)
+    aside.hold(ALONE, "a", 30.0)
+    assert aside.enter(ALONE, "b", 30.0) == 0
+    aside.leave(ALONE, "a")
+    aside.hold(ALONE, "a", 30.0)
+    assert aside.enter(ALONE, "b", 30.0) == 1

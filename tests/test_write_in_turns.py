@@ -5,15 +5,26 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import connection
 
 from jobs import models
-from jobs.store import checkpoints
+from jobs.store import checkpoints, turns
 from jobs.store.turns import turn, written
+from tests import tasks
 from tests.harness.processes import ROOT, clean_environment
+from tests.steering import asked
+from workers.app import app
+from workers.commands.queues import PauseQueue, PurgeQueue
+from workers.control import Control
+from workers.monitor.orders import carry_out
+from workers.monitor.pauses import Pauses
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -61,6 +72,28 @@ def test_a_transaction_in_a_transaction_waits_for_nobody() -> None:
     with written(), written():
         models.Producer.objects.create(id="p", seen_at="2026-11-22T00:00Z")
     assert models.Producer.objects.count() == 1
+
+
+def test_what_steers_workers_and_queues_writes_in_its_turn(ops: User, redis_url: str) -> None:
+    tasks.add.apply_async((1, 1), queue="high")
+    for queue in ("high", "low"):
+        asked(ops, PurgeQueue(queue, confirm=queue))
+        asked(ops, PauseQueue(queue, lasts=60.0))
+    models.Order.objects.filter(arguments__contains="low").update(expires_at=datetime.now(UTC))
+    control, pauses = Control(app, settings.CELERY_BROKER_URL), Pauses(settings.REDIS_URL)
+    with connection.execute_wrapper(only_in_its_turn):
+        for minutes in (0, 2):
+            now = datetime.now(UTC) + timedelta(minutes=minutes)
+            assert carry_out(control, now) == (minutes == 0)
+            pauses.keep(control, now)
+    assert not models.Order.objects.filter(answered_at=None).exists()
+    assert not models.Pause.objects.exists()
+
+
+def only_in_its_turn(execute: Any, sql: str, *more: Any) -> Any:
+    """Let through what reads, and what writes while it has the turn."""
+    assert turns._turn.locked() or not sql.startswith(("INSERT", "UPDATE", "DELETE")), sql
+    return execute(sql, *more)
 
 
 def pages_in_the_log() -> tuple[int, int]:

@@ -107,7 +107,7 @@ class Dispatcher:
 
     def _dispatch(self, publisher: Publisher, work: Work) -> None:
         now = datetime.now(UTC)
-        later = [row for row in work.rows if row.due_at > now]
+        later = [row for row in work.rows if row.due_at > now and not row.told]
         if later:
             tell_waiting(later)
         if time.monotonic() < self._rest_until:

@@ -84,9 +84,9 @@ def _claimed(run: Run, token: str) -> bool:
 
 
 def end(run: Run, state: str | None, returned: Any) -> None:
-    """The attempt is over: settle its claim, unless its outcome did or a retry goes on."""
+    """The attempt is over: settle its claim, unless its outcome did. A retry is another attempt."""
     _held.discard(run)
-    if not run.token or run.ended or state == states.RETRY:
+    if not run.token or run.ended:
         return
     try:
         if state is None or _goes_back(returned):
@@ -108,6 +108,14 @@ def let_go(request: Any) -> None:
         claims.let_go(table(), request.id, attempt_of(request), alias())
     except AWAY:
         logger.warning("the claim of %s can't be given up: its lease will end", request.id)
+
+
+def close(request: Any) -> None:
+    """The main process has published another attempt in place of this one, whose process was lost."""
+    try:
+        claims.close(table(), request.id, attempt_of(request), alias())
+    except AWAY:
+        logger.warning("the claim of %s can't be settled: its lease will end", request.id)
 
 
 def _renew(runs: list[Run]) -> None:

@@ -10,8 +10,8 @@ within seconds. The broker takes it once, however often it is published.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from functools import partial
@@ -62,6 +62,8 @@ class EnqueuedJob:
     id: str
     task: str
     new: bool = True
+    # Its messages: a canvas may have many, under other ids than its own.
+    messages: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def job(self) -> Job | None:
@@ -71,7 +73,7 @@ class EnqueuedJob:
     @property
     def is_held(self) -> bool:
         """Whether it still waits in the outbox: not due, or the broker is away."""
-        return Outgoing.objects.filter(task_id=self.id).exists()
+        return Outgoing.objects.filter(task_id__in=self.messages or [self.id]).exists()
 
     @property
     def result(self) -> AsyncResult[Any]:
@@ -87,6 +89,7 @@ class Options:
     same task under this key is the first one. `about` is the object that the
     job concerns (see `jobs.enqueued.jobs_of`). `delay` and `eta` exclude each
     other; `expires` is a moment or counts from now.
+    `withdrawable`: it may be taken back until it is due, and the record hears of it only then.
     """
 
     queue: str | None = None
@@ -98,6 +101,7 @@ class Options:
     key_for: timedelta = timedelta(days=1)
     tags: Sequence[str] = ()
     about: models.Model | None = None
+    withdrawable: bool = False
 
     def enqueue(self, task: Any, /, *args: Any, **kwargs: Any) -> EnqueuedJob:
         """One job of `task` (a Celery task, its name, or a canvas, which takes no arguments here).
@@ -121,6 +125,8 @@ class Options:
         if self.key is not None:
             raise EnqueueError("a key names one job; enqueue_many makes many")
         found = known_task(task)
+        if app.conf.task_always_eager:
+            return [_run_after_commit(found, args, kwargs) for args, kwargs in _pairs(calls)]
         messages = [self._message(caught) for caught in _many(found, calls, self._celery_options())]
         with transaction.atomic():
             enqueued.note_many([message.task_id for message in messages], found.name, self._noted())
@@ -165,21 +171,33 @@ class Options:
         if args or kwargs:
             raise EnqueueError("a canvas carries its own arguments")
         name = str(canvas.task)
+        if app.conf.task_always_eager:
+            return _run_canvas_after_commit(canvas, name)
         try:
             with transaction.atomic():
-                return EnqueuedJob(self._canvas_stored(canvas, name), name)
+                return self._canvas_stored(canvas, name)
         except _KeyTaken as taken:
             return EnqueuedJob(taken.task_id, name, new=False)
 
-    def _canvas_stored(self, canvas: Signature, name: str) -> str:
+    def _canvas_stored(self, canvas: Signature, name: str) -> EnqueuedJob:
         with collecting() as caught:
             result = _asked(canvas.apply_async, **self._celery_options())
         noted = self._noted()
-        first = enqueued.note(result.id, name, noted) if noted else result.id
+        messages = [self._message(each) for each in caught]
+        ids = tuple(message.task_id for message in messages)
+        if noted:
+            self._note_canvas(result, ids, name, noted)
+        self._put(messages)
+        return EnqueuedJob(str(result.id), name, messages=ids)
+
+    @staticmethod
+    def _note_canvas(result: Any, ids: Sequence[str], name: str, noted: enqueued.Noted) -> None:
+        """The canvas has the key, all of its jobs the rest. Raises _KeyTaken."""
+        first = enqueued.note(result.id, name, noted)
         if first != result.id:
             raise _KeyTaken(first)
-        self._put([self._message(each) for each in caught])
-        return str(result.id)
+        others = sorted({*ids, *_ids_of(result)} - {result.id})
+        enqueued.note_many(others, name, replace(noted, key=None, key_until=None))
 
     def _celery_options(self) -> dict[str, Any]:
         told = {"queue": self.queue, "priority": self.priority, "eta": self._due(), "expires": self._expiry()}
@@ -199,6 +217,9 @@ class Options:
 
     def _message(self, caught: Caught) -> Message:
         eta = caught.headers.get("eta")
+        due_at = None if eta is None else datetime.fromisoformat(eta)
+        if due_at is not None and due_at.tzinfo is None:
+            raise EnqueueError(f"{caught.task}: eta must be aware of its time zone")
         return Message(
             task_id=caught.headers["id"],
             task=caught.task,
@@ -207,7 +228,8 @@ class Options:
             headers=caught.headers,
             properties={name: value for name, value in caught.properties.items() if name != "priority"},
             priority=caught.properties.get("priority"),
-            due_at=None if eta is None else datetime.fromisoformat(eta),
+            due_at=due_at,
+            told=self.withdrawable,
         )
 
     @staticmethod
@@ -249,9 +271,12 @@ def _many(task: Any, calls: Iterable[Call], options: Mapping[str, Any]) -> Itera
     def make(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Caught:
         return _one(task, args, kwargs, options)
 
-    pairs = (((), dict(call)) if isinstance(call, Mapping) else (tuple(call), {}) for call in calls)
-    caught: list[Caught] = _asked(list, caught_many(task, pairs, make))
+    caught: list[Caught] = _asked(list, caught_many(task, _pairs(calls), make))
     return caught
+
+
+def _pairs(calls: Iterable[Call]) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    return (((), dict(call)) if isinstance(call, Mapping) else (tuple(call), {}) for call in calls)
 
 
 def _asked(apply: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -301,6 +326,21 @@ def _run_after_commit(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any])
     task_id = uuid()
     transaction.on_commit(lambda: task.apply(args, kwargs, task_id=task_id))
     return EnqueuedJob(task_id, task.name)
+
+
+def _run_canvas_after_commit(canvas: Signature, name: str) -> EnqueuedJob:
+    result = canvas.freeze()
+    transaction.on_commit(canvas.apply_async)
+    return EnqueuedJob(str(result.id), name)
+
+
+def _ids_of(result: Any) -> Iterator[str]:
+    """The ids of all that a canvas's result stands for: its steps before, its members."""
+    while result is not None:
+        yield result.id
+        for member in getattr(result, "results", None) or ():
+            yield from _ids_of(member)
+        result = result.parent
 
 
 __all__ = [

@@ -12,21 +12,24 @@ from django.utils import timezone
 
 from workers.models import LargeResult
 
-# What stands in the results' table instead.
 MARK = "nightdesk_stored_apart"
 FOLDER = "results"
 STORAGE = "storage"
 
 
-def put_apart(task_id: str, content: str) -> dict[str, int]:
-    """Store a result, as the results' table would have it; what stands there instead."""
+def mark_of(content: str) -> dict[str, int]:
+    """What stands in the results' table instead."""
+    return {MARK: len(content.encode())}
+
+
+def put_apart(task_id: str, content: str) -> None:
+    """Store a result, as the results' table would have it."""
     size = len(content.encode())
     row: dict[str, Any] = {"size": size, "at": timezone.now(), "content": content, "file": None}
     if settings.LARGE_RESULTS == STORAGE:
         name = f"{FOLDER}/{timezone.now():%Y-%m-%d}/{task_id.replace('/', '_')[:200]}.json"
         row["content"], row["file"] = None, default_storage.save(name, ContentFile(content.encode()))
     LargeResult.objects.update_or_create(task_id=task_id, defaults=row)
-    return {MARK: size}
 
 
 def is_mark(result: Any) -> bool:
@@ -54,4 +57,5 @@ def forget(before: datetime, chunk: int) -> None:
         for row in rows:
             if row.file is not None:
                 default_storage.delete(row.file)
-        LargeResult.objects.filter(pk__in=[row.pk for row in rows]).delete()
+        gone = LargeResult.objects.filter(pk__in=[row.pk for row in rows])
+        gone._raw_delete(gone.db)

@@ -77,6 +77,18 @@ def end(run: Run) -> None:
         logger.warning("a slot in %s can't be given back: %s", run.line, fault)
 
 
+def give_up(run: Run, took_slot: bool) -> None:
+    """The job may not run after all: it holds nothing, and what another message of it has is left alone."""
+    _held.discard(run)
+    if took_slot:
+        end(run)
+
+
+def held() -> set[Run]:
+    """The runs of this process that have a slot."""
+    return _held.runs()
+
+
 def _take_turn(run: Run, sleep: Callable[[float], None]) -> None:
     task = run.task
     wait = aside().ask(_bucket(run), run.task_id, seconds_between(task.rate), task.burst)

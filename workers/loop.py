@@ -58,7 +58,15 @@ class Loop:
         self._loop = asyncio.new_event_loop()
         self._lock = threading.Lock()
         self._started = False
-        threading.Thread(target=self._loop.run_forever, name="async jobs", daemon=True).start()
+        threading.Thread(target=self._run_on, name="async jobs", daemon=True).start()
+
+    def _run_on(self) -> None:
+        """A coroutine that wants to exit stops the loop, once its future has the exception: go on."""
+        while True:
+            try:
+                return self._loop.run_forever()
+            except (SystemExit, KeyboardInterrupt):
+                continue
 
     def run(self, coroutine: Coroutine[Any, Any, Any], limit: float | None = None) -> Any:
         """What the coroutine returns or raises; cancelled after `limit` seconds, or by a soft time limit."""

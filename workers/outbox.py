@@ -7,7 +7,7 @@ Redis keeps a mark for each message, set by the script that pushes it
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +22,7 @@ from jobs.models import Outgoing
 from nightdesk.messages import STAMP
 from nightdesk.recorder import installed
 from workers.app import app
-from workers.brokers import BrokerUnreachable
+from workers.brokers import BrokerUnreachable, transport
 from workers.brokers.transport import ONCE
 
 logger = structlog.get_logger(__name__)
@@ -30,6 +30,12 @@ logger = structlog.get_logger(__name__)
 MOST = 500
 # What is wrong with a row, and stays wrong however often it is tried.
 OF_THE_ROW = (ValueError, TypeError, KeyError, AttributeError)
+
+
+def once(task_id: str, headers: Mapping[str, Any]) -> str:
+    """What the broker takes once: a retry keeps the id of its job."""
+    later = [headers.get(name) or 0 for name in ("replaced_task_nesting", "retries")]
+    return f"{task_id}:{later[0]}:{later[1]}" if any(later) else task_id
 
 
 @dataclass
@@ -49,7 +55,7 @@ class Letter:
             raise ValueError("not a message of Celery's second protocol")
         # It waits since it was asked for, not since somebody got round to publishing it.
         headers.setdefault(STAMP, {"id": row.task_id, "first": row.created_at.timestamp()})
-        headers[ONCE] = row.task_id
+        headers[ONCE] = once(row.task_id, headers)
         if row.priority is not None:
             properties["priority"] = row.priority
         return cls(row, tuple(body), headers, properties)
@@ -82,6 +88,16 @@ class Publisher:
             outbox.release([letter.row for letter in letters])
             raise BrokerUnreachable(f"{type(fault).__name__}: {fault}") from fault
         outbox.published([letter.row for letter in letters])
+        self._settle(letters)
+
+    def _settle(self, letters: Sequence[Letter]) -> None:
+        """Let the marks of what is published go in a while; left alone they go later."""
+        channel = getattr(self._producer, "channel", None)
+        if letters and isinstance(channel, transport.Channel):
+            try:
+                channel.settled([once(letter.row.task_id, letter.headers) for letter in letters])
+            except self._away() as fault:
+                logger.info("marks of published messages stay for longer: %s", fault)
 
     def _send(self, letters: Sequence[Letter]) -> None:
         if not letters:

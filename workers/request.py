@@ -89,6 +89,7 @@ class Request(RecordedRequest):
             logger.warning("%s[%s] was lost and can't be published again yet: %r", self.name, self.id, error)
             self.reject(requeue=True)
             return True
+        effects.close(self._context)  # type: ignore[attr-defined]
         self._tell_of_the_retry(exc, exc_info)
         return True
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from celery.exceptions import ChordError
 from celery.result import GroupResult, result_from_tuple
 from celery.utils.log import get_logger
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connections, router
+from django.db import InterfaceError, OperationalError, connections, router, transaction
 from django.utils import timezone
 from django_celery_results.backends import DatabaseBackend
 from django_celery_results.models import ChordCounter  # type: ignore[attr-defined]
@@ -25,17 +26,33 @@ from jobs.store.results import Mine, count_down, write_result
 from workers import large
 from workers.chords import Metas, joined, leaves, publish_body
 from workers.models import Claim
-from workers.running import Run, run_of
+from workers.running import Run, attempt_of, run_of
 
 logger = get_logger(__name__)
 
 # Celery's events tell these; any other state is news that a job gives of itself.
 TOLD_BY_EVENTS = states.READY_STATES | {states.RETRY, states.REJECTED, states.IGNORED}
 PROGRESS_EVENT = "job-progress"
+# Fields of what is stored, in the order in which the backend encodes it.
+ENCODED = ("content_type", "content_encoding", "result")
 # Rows deleted in one transaction: SQLite has one writer, and others wait.
 CHUNK = 500
 # Where results never expire: far longer than a message that was published twice may wait.
 CLAIMS_KEPT = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is told of a job: its row, what of it is stored apart, and of which attempt (None: not known)."""
+
+    row: dict[str, Any]
+    apart: str | None
+    attempt: int | None
+
+
+def _is_large(row: Mapping[str, Any]) -> bool:
+    content = row["result"]
+    return isinstance(content, str) and len(content) > settings.LARGE_RESULT
 
 
 class ResultBackend(DatabaseBackend):  # type: ignore[misc]
@@ -55,41 +72,47 @@ class ResultBackend(DatabaseBackend):  # type: ignore[misc]
         using: str | None = None,
     ) -> Any:
         encoded = self._row(task_id, result, status, traceback, request)
-        if status == states.SUCCESS:
-            self._put_apart_if_large(task_id, encoded)
         # A chord whose members are acknowledged and forgotten would wait for ever.
         durable = settings.DURABLE_RESULTS or bool(getattr(request, "group", None))
-        self._write(encoded, using or router.db_for_write(self.TaskModel), durable)
+        apart = encoded["result"] if status == states.SUCCESS and _is_large(encoded) else None
+        if apart is not None:
+            encoded.update(zip(ENCODED, self.encode_content(large.mark_of(apart)), strict=True))
+        attempt = None if request is None else attempt_of(request)
+        self._write(Outcome(encoded, apart, attempt), using or router.db_for_write(self.TaskModel), durable)
         if status not in TOLD_BY_EVENTS:
             nightdesk.emit(PROGRESS_EVENT, uuid=task_id, state=status, meta=result)
         return encoded["result"]
 
-    def _write(self, row: dict[str, Any], using: str, durable: bool) -> None:
+    def _write(self, told: Outcome, using: str, durable: bool) -> None:
         """An outcome settles the claim of its job, and is not written by who has lost that claim."""
-        task_id, status = row["task_id"], row["status"]
+        task_id, status = told.row["task_id"], told.row["status"]
         run = run_of(task_id)
         if status not in states.READY_STATES or run is None or not run.token:
-            write_result(self.TaskModel, row, using, durable)
+            self._insert(told, using, durable)
             if status in (states.FAILURE, states.REVOKED):  # as the main process does, of a job it has killed
-                claims.close(Claim, task_id, using)
+                claims.close(Claim, task_id, told.attempt, using)
             return
-        run.ended = write_result(self.TaskModel, row, using, durable, Mine(Claim, run.token))
+        run.ended = self._insert(told, using, durable, Mine(Claim, run.token))
         if (
             not run.ended and claims.look(Claim, task_id, using) is None
         ):  # lost by the database, not to somebody
-            run.ended = write_result(self.TaskModel, row, using, durable)
+            run.ended = self._insert(told, using, durable)
         if not run.ended:
             self._note_loss(run)
+
+    def _insert(self, told: Outcome, using: str, durable: bool, claim: Mine | None = None) -> bool:
+        """Both, the row and what is stored apart; or neither, and False, if the claim was lost."""
+        if told.apart is None:
+            return write_result(self.TaskModel, told.row, using, durable, claim)
+        with transaction.atomic(using):
+            written = write_result(self.TaskModel, told.row, using, durable, claim)
+            if written:
+                large.put_apart(told.row["task_id"], told.apart)
+        return written
 
     def _note_loss(self, run: Run) -> None:
         run.lost = True
         logger.warning("%s[%s] was taken over: its outcome here is dropped", run.task.name, run.task_id)
-
-    def _put_apart_if_large(self, task_id: str, row: dict[str, Any]) -> None:
-        content = row["result"]
-        if isinstance(content, str) and len(content) > settings.LARGE_RESULT:
-            mark = large.put_apart(task_id, content)
-            row["content_type"], row["content_encoding"], row["result"] = self.encode_content(mark)
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
         """As Celery knows it; a result that was stored apart is fetched."""
@@ -180,13 +203,13 @@ class ResultBackend(DatabaseBackend):  # type: ignore[misc]
         kept = timezone.now() - (timedelta(seconds=self.expires) if self.expires else CLAIMS_KEPT)
         over = Claim.objects.filter(at__lt=kept, until__lt=kept.timestamp())
         while chunk := list(over.values_list("pk", flat=True)[:CHUNK]):
-            Claim.objects.filter(pk__in=chunk).delete()
+            Claim.objects.filter(pk__in=chunk)._raw_delete(over.db)
 
     def _delete_expired(self) -> None:
         for model in (self.TaskModel, self.GroupModel):
             expired = model._default_manager.get_all_expired(self.expires)
             while chunk := list(expired.values_list("pk", flat=True)[:CHUNK]):
-                model._default_manager.filter(pk__in=chunk).delete()
+                model._default_manager.filter(pk__in=chunk)._raw_delete(expired.db)
         large.forget(timezone.now() - timedelta(seconds=self.expires), CHUNK)
 
     def exception_safe_to_retry(self, exc: BaseException) -> bool:

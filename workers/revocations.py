@@ -3,7 +3,8 @@
 Workers with the recorder keep the list in Redis before they take a message
 (`nightdesk.revoked`), and hear of each new one by remote control. Both is told
 again every now and then, which changes nothing where it is known: so whatever
-was lost, in a pub/sub or with a Redis, comes back.
+was lost, in a pub/sub or with a Redis, comes back. Workers without the recorder
+hear of it by Celery's own command alone, and again with what is retold.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import redis
@@ -32,6 +33,10 @@ MOST = 1_000
 RETELL_SECONDS = 60.0
 # A message may be delivered twice: what was revoked stays on the list for a while, in seconds.
 KEPT_SECONDS = 86_400.0
+# How often is asked who has no recorder, in seconds; the answers take one.
+ASKED_SECONDS = 5.0
+# A worker with the recorder was heard within.
+HEARD_WITHIN = timedelta(minutes=2)
 # How soon a worker that did not answer is told again to end a job, in seconds.
 AGAIN_SECONDS = 2.0
 # Asks a task to come to its end; how it does is its own affair.
@@ -51,6 +56,10 @@ class Met:
     def is_over(self) -> bool:
         return self.job is None or self.job.state in ENDED
 
+    @property
+    def runs(self) -> bool:
+        return self.job is not None and self.job.state == State.RUNNING
+
 
 class Revoker:
     """Tells and settles. For one thread; `changed` takes the ids of jobs whose pages have something new."""
@@ -63,6 +72,8 @@ class Revoker:
         self._retelling = False
         self._retell_at = 0.0
         self._not_before: dict[int, float] = {}
+        self._unrecorded: list[str] = []
+        self._ask_at = 0.0
 
     def turn(self) -> None:
         """Tell what is new, and look at some of what is open.
@@ -84,6 +95,7 @@ class Revoker:
         heard = [one for one in met if not one.wish.terminate] + self._terminate(met)
         _note_told(heard)
         self._changed({one.job.pk for one in heard if one.job is not None})
+        self._tell_unrecorded(met)
 
     def _may_be_told(self, wish: Revocation) -> bool:
         return self._not_before.get(wish.pk, 0.0) <= time.monotonic()
@@ -92,6 +104,18 @@ class Revoker:
         """The list first, then those who listen: a worker that starts in between finds it on the list."""
         self._list.zadd(revoked.KEY, dict.fromkeys(task_ids, float("inf")))
         self._control.cast(revoked.COMMAND, {"ids": list(task_ids)}, None)
+
+    def _tell_unrecorded(self, met: Sequence[Met]) -> None:
+        """Celery's command writes a result, too: so it is not for jobs that run, nor for all workers."""
+        waiting = [one.wish.task_id for one in met if not (one.is_over or one.runs)]
+        if waiting and (names := self._who_is_unrecorded()):
+            self._control.cast("revoke", {"task_id": waiting}, names)
+
+    def _who_is_unrecorded(self) -> list[str]:
+        if time.monotonic() >= self._ask_at:
+            self._unrecorded = _unrecorded(self._control.tell("ping", {}, None))
+            self._ask_at = time.monotonic() + ASKED_SECONDS
+        return self._unrecorded
 
     def _terminate(self, met: Sequence[Met]) -> list[Met]:
         """Send signals by way of the workers that run these jobs; those that need no second telling."""
@@ -129,8 +153,9 @@ class Revoker:
         wishes = list(told[:MOST])
         met = _met(wishes)
         self._settle([one for one in met if one.is_over])
-        if self._retelling and (still_open := [one.wish.task_id for one in met if not one.is_over]):
-            self._keep_out(still_open)
+        if self._retelling and (still_open := [one for one in met if not one.is_over]):
+            self._keep_out([one.wish.task_id for one in still_open])
+            self._tell_unrecorded(still_open)
         self._place = wishes[-1].pk if len(wishes) == MOST else 0
         if self._retelling and self._place == 0:
             self._retell_at = time.monotonic() + RETELL_SECONDS
@@ -169,6 +194,13 @@ def _met(wishes: Sequence[Revocation]) -> list[Met]:
     rows = Job.objects.filter(task_id__in=ids).only("cluster_id", "task_id", "state", "worker") if ids else ()
     jobs = {(job.cluster_id, job.task_id): job for job in rows}
     return [Met(wish, jobs.get((wish.cluster_id, wish.task_id))) for wish in wishes]
+
+
+def _unrecorded(names: Collection[str]) -> list[str]:
+    """Those of the workers that are there that the record doesn't hear."""
+    lately = datetime.now(UTC) - HEARD_WITHIN
+    heard = Worker.objects.filter(name__in=names, offline_at=None, seen_at__gte=lately).exclude(setup=None)
+    return sorted({*names} - {*heard.values_list("name", flat=True)})
 
 
 def _runs_on(one: Met) -> str | None:

@@ -152,6 +152,11 @@ class Renewed:
         with self._lock:
             self._runs.discard(run)
 
+    def runs(self) -> set[Run]:
+        """Those that are renewed."""
+        with self._lock:
+            return set(self._runs)
+
     def _again(self) -> None:
         with self._lock:
             runs = list(self._runs)

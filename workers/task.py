@@ -5,19 +5,24 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from typing import Any, ClassVar
 
 import redis
 from celery.contrib.django.task import DjangoTask
-from celery.exceptions import Ignore, Reject
+from celery.exceptions import Reject
+from kombu.exceptions import OperationalError
 
 import nightdesk
 from workers import effects, joblogs, limits, loop, reports
+from workers.putting_back import PutBack
 from workers.retries import retrying
 from workers.running import Run, current, run_of
 
 # How often a running job may look whether it has been cancelled, in seconds.
 LOOK_INTERVAL = 0.5
+BROKER_AWAY = (OperationalError, OSError, redis.RedisError)
 
 
 class Task(DjangoTask[..., Any]):
@@ -77,15 +82,31 @@ class Task(DjangoTask[..., Any]):
             return
         run = Run(self, request)
         took_slot = limits.begin(run, time.sleep)
-        try:
+        with ExitStack() as refused:
+            refused.callback(limits.give_up, run, took_slot)
             if not self.idempotent:
                 effects.begin(run)
-        except (Ignore, Reject):
-            if took_slot:
-                limits.end(run)
-            raise
+            refused.pop_all()
+        current.set(run)  # from here on `finish` settles what was taken
         joblogs.begin(run)
-        current.set(run)
+
+    def retry(  # type: ignore[override]
+        self, args: Any = None, kwargs: Any = None, exc: Any = None, throw: bool = True, **options: Any
+    ) -> Any:
+        """As Celery's; with the broker away the retry waits in the outbox. Raises PutBack if it can't."""
+        again = partial(super().retry, args, kwargs, exc, **options)
+        try:
+            return again(throw=throw)
+        except Reject as fault:
+            reason: Any = fault.args[0]
+            if isinstance(fault, PutBack) or not isinstance(reason, BROKER_AWAY):
+                raise
+        from workers.late_retries import retry_by_outbox  # it needs the app, which needs this class
+
+        told = retry_by_outbox(partial(again, throw=False))
+        if throw:
+            raise told
+        return told
 
     @property
     def ctx(self) -> loop.Context:

@@ -19,8 +19,10 @@ from django.utils import timezone
 from django_celery_results.models import TaskResult as StoredResult
 
 from jobs.models import Attempt, Job, Outgoing, Payload, State
+from workers import large
 from workers.app import app
 from workers.enqueue import EnqueueError, using
+from workers.models import LargeResult
 
 PACKAGE = "django.tasks" if django.VERSION >= (6, 0) else "django_tasks"
 base = import_module(f"{PACKAGE}.base")
@@ -170,4 +172,10 @@ def _error(attempt: Attempt) -> Any:
 
 def _returned(task_id: str) -> Any:
     stored = StoredResult.objects.filter(task_id=task_id).values_list("result", flat=True).first()
-    return _known(stored, None)
+    result = _known(stored, None)
+    if not large.is_mark(result):
+        return result
+    try:
+        return _known(large.fetch(task_id), None)
+    except LargeResult.DoesNotExist:  # it has had its time
+        return None

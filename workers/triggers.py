@@ -1,21 +1,25 @@
 """Fires triggers: Django's signals of saved and deleted objects → a job in the same transaction.
 
 What Django doesn't signal fires nothing: `QuerySet.update`, `bulk_create`,
-`bulk_update`, raw SQL, and cascades of the database.
+`bulk_update`, raw SQL, and cascades of the database. Outside of `atomic()`
+Django signals a save once it is committed: the job then has a transaction of its own.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import celery.signals
 import structlog
 from django.apps import apps
 from django.conf import settings
-from django.db import models, transaction
+from django.core.signals import request_started
+from django.db import DatabaseError, connections, models, router, transaction
+from django.db.backends.signals import connection_created
 from django.db.models import Q
 from django.db.models.signals import post_delete, post_save, pre_save
 
@@ -29,6 +33,7 @@ logger = structlog.get_logger(__name__)
 # An edit of a trigger is in effect after this long, in every process.
 KNOWN_FOR = 2.0
 BEFORE = "_nightdesk_before"
+DELETES = "nightdesk.triggers.deleted"
 # Which of its changes a trigger is rehearsed with.
 LIKELIEST: tuple[Change, ...] = ("update", "create", "delete")
 OURS = frozenset({"nightdesk_jobs", "nightdesk_workers", "sessions", "admin", "django_celery_results"})
@@ -38,23 +43,38 @@ class Rules:
     """The enabled triggers by model, as they were at most KNOWN_FOR seconds ago."""
 
     def __init__(self) -> None:
+        self.known_until = 0.0
         self._by_model: dict[str, list[Rule]] = {}
-        self._until = 0.0
+        self._deletes: set[str] = set()
 
     def of(self, model: type[models.Model], change: str) -> list[Rule]:
         """The rules for one kind of change of a model."""
         # Migrations save objects of models of their own, before there are triggers.
         if model._meta.app_label in OURS or model._meta.apps is not apps:
             return []
-        if time.monotonic() >= self._until:
-            self._by_model = _read()
-            self._until = time.monotonic() + KNOWN_FOR
+        self.refresh()
         found = self._by_model.get(model._meta.label_lower, [])
         return [rule for rule in found if change in rule.changes]
 
+    def refresh(self) -> None:
+        """Read them again if it is time, and listen to deletes where one asks for them."""
+        if time.monotonic() < self.known_until:
+            return
+        self._take(_read())
+        self.known_until = time.monotonic() + KNOWN_FOR
+
+    def _take(self, by_model: dict[str, list[Rule]]) -> None:
+        wanted = {label for label, found in by_model.items() for rule in found if "delete" in rule.changes}
+        for label in wanted - self._deletes:
+            post_delete.connect(deleted, sender=apps.get_model(label), dispatch_uid=DELETES)
+        for label in self._deletes - wanted:
+            post_delete.disconnect(sender=apps.get_model(label), dispatch_uid=DELETES)
+        self._by_model, self._deletes = by_model, wanted
+
     def forget(self) -> None:
-        """Read them again with the next change."""
-        self._until = 0.0
+        """Know none, and read them again with the next change."""
+        self._take({})
+        self.known_until = 0.0
 
 
 rules = Rules()
@@ -71,40 +91,78 @@ def _read() -> dict[str, list[Rule]]:
 
 
 def connect() -> None:
-    """Listen to each saved and deleted object."""
+    """Listen to each saved object, and to the deleted ones of models that have a trigger for it.
+
+    Django deletes row by row wherever somebody listens. So the rules must be
+    known before a delete: as a connection opens, and as work begins on an open one.
+    """
     pre_save.connect(remember, dispatch_uid="nightdesk.triggers.before")
     post_save.connect(saved, dispatch_uid="nightdesk.triggers.saved")
-    post_delete.connect(deleted, dispatch_uid="nightdesk.triggers.deleted")
+    connection_created.connect(look_up, dispatch_uid="nightdesk.triggers.connected")
+    request_started.connect(look_up, dispatch_uid="nightdesk.triggers.request")
+    celery.signals.task_prerun.connect(look_up, dispatch_uid="nightdesk.triggers.task")
 
 
-def remember(sender: type[models.Model], instance: models.Model, raw: bool = False, **_: Any) -> None:
-    """Keep how the object was, where a trigger asks for it: one more statement."""
-    if raw or instance._state.adding or not any(rule.asks_before for rule in rules.of(sender, "update")):
+def look_up(connection: Any = None, **_: Any) -> None:
+    """A connection has opened, a request or a job begins: see which deletes to listen to."""
+    alias = router.db_for_read(Trigger)
+    if (connection is None or connection.alias == alias) and connections[alias].connection is not None:
+        try:
+            rules.refresh()
+        except DatabaseError:  # not migrated yet, or away: a save says so
+            logger.debug("triggers can't be read now", exc_info=True)
+
+
+def remember(
+    sender: type[models.Model],
+    instance: models.Model,
+    using: str,
+    raw: bool = False,
+    update_fields: Collection[str] | None = None,
+    **_: Any,
+) -> None:
+    """Keep how the object was, where a trigger asks for it or not all is written: one more statement."""
+    if raw or instance._state.adding:
         return
-    stored = sender._base_manager.filter(pk=instance.pk).first()
+    partly = update_fields is not None or bool(instance.get_deferred_fields())
+    if not any(partly or rule.asks_before for rule in rules.of(sender, "update")):
+        return
+    rows = sender._base_manager.using(using).filter(pk=instance.pk)
+    if connections[using].in_atomic_block:  # nobody else changes it between this look and the save
+        rows = rows.select_for_update(no_key=True)
+    stored = rows.first()
     setattr(instance, BEFORE, None if stored is None else values_of(stored))
 
 
 def saved(
-    sender: type[models.Model], instance: models.Model, created: bool, raw: bool = False, **_: Any
+    sender: type[models.Model],
+    instance: models.Model,
+    created: bool,
+    raw: bool = False,
+    update_fields: Collection[str] | None = None,
+    **_: Any,
 ) -> None:
     """An object was saved; `raw` is a fixture being loaded, which fires nothing."""
     before = instance.__dict__.pop(BEFORE, None)
     change: Change = "create" if created else "update"
     if not raw and (found := rules.of(sender, change)):
-        _fire(found, change, instance, before)
+        now = {**(before or {}), **values_of(instance, update_fields)}
+        _fire(found, change, instance, now, before)
 
 
 def deleted(sender: type[models.Model], instance: models.Model, **_: Any) -> None:
     """An object was deleted."""
     if found := rules.of(sender, "delete"):
-        _fire(found, "delete", instance, None)
+        _fire(found, "delete", instance, values_of(instance), None)
 
 
 def _fire(
-    found: Sequence[Rule], change: Change, instance: models.Model, before: Mapping[str, Any] | None
+    found: Sequence[Rule],
+    change: Change,
+    instance: models.Model,
+    now: Mapping[str, Any],
+    before: Mapping[str, Any] | None,
 ) -> None:
-    now = values_of(instance)
     for rule in found:
         Firing.objects.create(
             trigger_id=rule.id,
@@ -143,6 +201,7 @@ def _enqueued(rule: Rule, decision: Decision, instance: models.Model) -> Enqueue
             queue=rule.queue,
             delay=timedelta(seconds=wait) if wait else None,
             about=instance if instance.pk is not None else None,
+            withdrawable=bool(rule.debounce),
         )
         return options.enqueue(rule.task, **(decision.arguments or {}))
 

@@ -8,8 +8,10 @@ from typing import Annotated
 
 from django.http import HttpRequest
 from ninja import Field, Schema
+from pydantic import AfterValidator
 
 from dashboard.api.problems import Problem, missing
+from dashboard.command_fields import in_bounds
 from jobs.models import Bucket, Cluster, State
 from jobs.models.people import Outcome
 
@@ -19,6 +21,7 @@ CURSOR = r"^[1-9][0-9]{0,17}$"
 
 Name = Annotated[str, Field(min_length=1, max_length=255, pattern=NO_NUL)]
 Word = Annotated[str, Field(min_length=1, max_length=40, pattern=NO_NUL)]
+Moment = Annotated[datetime, AfterValidator(in_bounds)]
 Cursor = Annotated[str, Field(pattern=CURSOR, description="`next` of the page before.")]
 ClusterName = Annotated[
     str, Field(max_length=64, pattern=NO_NUL, description="Which cluster; else the default one.")
@@ -64,8 +67,8 @@ class ActionsAsked(PageAsked):
     target: Name | None = None
     outcome: Outcome | None = None
     via: Word | None = None
-    since: datetime | None = None
-    until: datetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
 
 
 class Step(IntEnum):
@@ -80,8 +83,8 @@ class StatsAsked(OfCluster):
     """Which span: `since` and `until` are widened to whole steps; without them, the last hour. A `step` is
     60, 3600 or 86400 seconds, else as fits the span."""
 
-    since: datetime | None = None
-    until: datetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
     step: Step | None = None
     task: Name | None = None
     queue: Name | None = None

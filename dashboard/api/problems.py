@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-from django.db import DatabaseError
+from django.db import DatabaseError, DataError
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
@@ -76,8 +76,8 @@ def _place(parts: Any) -> str:
 
 
 def of_fault(fault: Exception) -> Problem:
-    """The database may come back; anything else is our fault, and in the log."""
-    if isinstance(fault, DatabaseError):
+    """The database may come back; anything else is our fault, and in the log: what no column holds, too."""
+    if isinstance(fault, DatabaseError) and not isinstance(fault, DataError):
         log.warning("the API can't reach its database", exc_info=fault)
         return Problem(503, "database", "The database does not answer.", retry_after=5)
     log.error("the API failed", exc_info=fault)

@@ -68,6 +68,6 @@ def openapi(request: HttpRequest) -> HttpResponse:
 
 
 patterns: list[URLPattern | URLResolver] = guard(
-    [path("openapi.json", openapi, name="openapi"), *api.urls[0], re_path(r"^(?P<path>.*)$", nowhere)]
+    [path("openapi.json", openapi, name="openapi"), *api.urls[0], re_path(r"^(?P<path>[\s\S]*)$", nowhere)]
 )
 addresses = (patterns, NAMESPACE)

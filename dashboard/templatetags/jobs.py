@@ -12,6 +12,7 @@ from django.http import QueryDict
 
 from dashboard import charts, formats
 from dashboard.addresses import job_address
+from dashboard.json_text import legible
 from dashboard.templatetags.nightdesk import epoch
 
 register = template.Library()
@@ -105,7 +106,7 @@ def exception_name(exception: str | None) -> str:
 def pretty(content: str | None) -> str:
     """JSON laid out over lines; any other text as it is."""
     try:
-        return json.dumps(json.loads(content or ""), indent=2, ensure_ascii=False)
+        return legible(json.loads(content or ""), indent=2)
     except ValueError:
         return content or ""
 
@@ -113,7 +114,7 @@ def pretty(content: str | None) -> str:
 @register.filter
 def compact(value: Any) -> str:
     """A value as JSON in one line; empty for None."""
-    return "" if value is None else json.dumps(value, ensure_ascii=False)
+    return "" if value is None else legible(value)
 
 
 @register.filter

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
+from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView, redirect_to_login
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -19,7 +21,7 @@ from django.views.csrf import csrf_failure
 from django.views.decorators.http import require_safe
 
 from dashboard import throttle
-from dashboard.visitors import address_of
+from dashboard.visitors import address_of, user_of
 from jobs.audit import Deed, write_down
 
 NO_ACCOUNT = "?"
@@ -105,6 +107,37 @@ def admin_sign_in(request: HttpRequest) -> HttpResponse:
     if request.user.is_authenticated:
         raise PermissionDenied(_("The admin is for staff."))
     return redirect_to_login(request.GET.get("next") or reverse("admin:index"))
+
+
+@login_not_required  # the admin asks for itself who may enter
+def change_password(request: HttpRequest) -> HttpResponse:
+    """The admin's page for one's own password: not while read-only, and written down."""
+    page = admin.site.admin_view(admin.site.password_change)
+    if request.method != "POST" or not admin.site.has_permission(request):
+        return cast("HttpResponse", page(request))
+    if settings.READ_ONLY:
+        _write_down_password(request, "read_only")
+        raise PermissionDenied(_("This installation is read-only."))
+    with transaction.atomic():
+        answer = cast("HttpResponse", page(request))
+        if answer.status_code == 302:
+            _write_down_password(request)
+    return answer
+
+
+def _write_down_password(request: HttpRequest, refusal: str | None = None) -> None:
+    user = user_of(request)
+    write_down(
+        Deed(
+            "account.password",
+            "account",
+            user.get_username(),
+            "admin",
+            user,
+            address=address_of(request),
+            refusal=refusal,
+        )
+    )
 
 
 def form_without_mark(request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from channels.db import database_sync_to_async
 from django import forms
 from django.core.exceptions import PermissionDenied
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
@@ -25,6 +26,7 @@ from jobs import access, audit
 from jobs.models import Action
 from jobs.models.people import Outcome
 from jobs.perform import registered
+from jobs.stats import EARLIEST, LATEST
 
 LAST_ID = 2**63 - 1
 MOST_EXPORTED = 10_000
@@ -35,8 +37,10 @@ COLUMNS = (
     "arguments", "before", "after", "count", "outcome", "refusal", "detail", "settled_at",
 )  # fmt: skip
 CARRIED = ("arguments", "before", "after")
+OTHER_DEEDS = ("account.sign-in", "account.password", "admin.add", "admin.change", "admin.delete")
 VIAS = ("page", "admin", "api", "command line")
 ANY = ("", gettext_lazy("Any"))
+POSSIBLE = (MinValueValidator(EARLIEST.date()), MaxValueValidator(LATEST.date()))
 
 
 class View(Protocol):
@@ -70,14 +74,14 @@ class Filters(forms.Form):
     via = forms.ChoiceField(
         label=gettext_lazy("By"), choices=[ANY, *((via, via) for via in VIAS)], required=False
     )
-    since = forms.DateField(label=gettext_lazy("From"), required=False)
-    until = forms.DateField(label=gettext_lazy("Until"), required=False)
+    since = forms.DateField(label=gettext_lazy("From"), required=False, validators=POSSIBLE)
+    until = forms.DateField(label=gettext_lazy("Until"), required=False, validators=POSSIBLE)
     before = forms.IntegerField(min_value=1, max_value=LAST_ID, required=False, widget=forms.HiddenInput)
     after = forms.IntegerField(min_value=0, max_value=LAST_ID, required=False, widget=forms.HiddenInput)
 
     def __init__(self, asked: Any) -> None:
         super().__init__(asked)
-        told = [*sorted(registered.commands), "account.sign-in", "admin.add", "admin.change", "admin.delete"]
+        told = [*sorted(registered.commands), *OTHER_DEEDS]
         other = [told_command] if (told_command := asked.get("command")) and told_command not in told else []
         command: Any = self.fields["command"]
         command.choices = [ANY, *((name, name) for name in [*told, *other])]
@@ -135,12 +139,12 @@ def detail(request: HttpRequest, action_id: int) -> HttpResponse:
     action = Action.objects.visible_to(reader).filter(pk=min(action_id, LAST_ID)).first()
     if action is None:
         raise Http404("no such action")
-    return render(request, "audit/detail.html", {"action": action, "hidden": not _may_read(action, reader)})
+    return render(request, "audit/detail.html", {"action": action, "hidden": not _may_read(reader)})
 
 
-def _may_read(action: Action, reader: Any) -> bool:
-    """What an action carries may be what a job carries: edited arguments, say."""
-    return action.user_id == reader.pk or access.has(reader, "view_payload")
+def _may_read(reader: Any) -> bool:
+    """What an action carries, also one's own, may be what a job carries: its arguments before, say."""
+    return access.has(reader, "view_payload")
 
 
 @for_readers
@@ -178,7 +182,7 @@ def _lines(chunks: Iterator[list[Action]], reader: Any) -> Iterator[str]:
 
 
 def _cells(action: Action, reader: Any) -> list[str]:
-    shown = [name for name in COLUMNS if name not in CARRIED or _may_read(action, reader)]
+    shown = [name for name in COLUMNS if name not in CARRIED or _may_read(reader)]
     return [_cell(getattr(action, name)) if name in shown else "" for name in COLUMNS]
 
 

@@ -9,18 +9,21 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from dashboard import bulk_rows
-from dashboard.acting import act, attempt, onward
+from dashboard.acting import act, attempt, onward, refused
 from dashboard.context import memory
 from dashboard.visitors import cluster_id_of, scope_of_visitor, user_of
 from jobs import bulks, live
 from jobs.bulks import Preview
 from jobs.models import Bulk
 from jobs.models.bulk import BulkState, Deed
+from jobs.scopes import scope_of
+from jobs.values import storable
 from workers.commands.bulk import (
     TYPED_ABOVE,
     BulkAbort,
@@ -44,9 +47,7 @@ class Chosen(forms.Form):
     queue = forms.CharField(required=False, max_length=255)
 
     def command(self, task_ids: list[str], cluster_id: int) -> BulkPreview:
-        """Raises BadRequest for what no page of ours sends."""
-        if not self.is_valid():
-            raise BadRequest
+        """From a form that is valid."""
         told = self.cleaned_data
         if not told["all"]:
             return BulkPreview(told["deed"], tuple(task_ids), cluster_id=cluster_id)
@@ -77,8 +78,11 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 def _preview(request: HttpRequest) -> HttpResponse:
-    command = Chosen(request.POST).command(request.POST.getlist("job"), cluster_id_of(request))
-    action = attempt(request, command, reverse("jobs"))
+    chosen = [storable(task_id) for task_id in request.POST.getlist("job")]
+    form, back = Chosen(request.POST), reverse("jobs")
+    if not form.is_valid():
+        return refused(request, "form", _("What was chosen can't be read: choose again."), back)
+    action = attempt(request, form.command(chosen, cluster_id_of(request)), back)
     if isinstance(action, HttpResponse):
         return action
     return onward(request, reverse("bulk", args=[Bulk.objects.get(asked=action).pk]))
@@ -128,6 +132,8 @@ def _told(bulk: Bulk) -> dict[str, object]:
 
 def _preview_of(request: HttpRequest, bulk: Bulk) -> dict[str, object]:
     preview = Preview.read(bulk.preview)
+    if scope := scope_of(request.user):
+        preview = preview.within(scope)
     samples = bulk_rows.seen(user_of(request), pk__in=preview.samples)
     return {
         "states": bulk_rows.counts(preview.states),
@@ -166,7 +172,8 @@ def _progress_of(request: HttpRequest, bulk: Bulk) -> dict[str, object]:
 def start(request: HttpRequest, bulk_id: int) -> HttpResponse:
     terms = Terms(request.POST)
     if not terms.is_valid():
-        raise BadRequest
+        why = _("Pace, share and number of jobs are plain numbers: 1000, not 1,000.")
+        return refused(request, "form", why, _address(bulk_id))
     told = {name: value for name, value in terms.cleaned_data.items() if value is not None}
     action = attempt(request, BulkStart(bulk_id, **told), _address(bulk_id))
     return action if isinstance(action, HttpResponse) else onward(request, _address(bulk_id))

@@ -13,6 +13,7 @@ from django.views.decorators.cache import never_cache
 
 from dashboard.acting import act
 from dashboard.addresses import job_address
+from dashboard.json_text import legible
 from dashboard.run_forms import RerunForm
 from dashboard.views.job_acts import asking, found, named, page
 from dashboard.visitors import cluster_id_of, scope_of_visitor
@@ -115,7 +116,7 @@ def _difference(before: Any, after: Any) -> list[tuple[str, str]]:
 
 
 def _pretty(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    return legible(value, indent=2)
 
 
 def known_queues(request: HttpRequest) -> list[str]:

@@ -62,7 +62,8 @@ class Action(models.Model):
     one object of the kind `target_kind` ("job", "queue", "worker", "task",
     "bulk", …); `task` and `queue` are what the reach of its readers is
     measured by. `arguments`, `before` and `after` are JSON, redacted. `once`
-    is the key under which the same person's repeated request is one action.
+    is the key under which the same person's repeated request is one action;
+    `digest` is made of all of its arguments, to tell whether it is the same one.
     """
 
     MAY_MOVE: ClassVar[frozenset[str]] = frozenset(
@@ -91,6 +92,7 @@ class Action(models.Model):
     detail = models.CharField(max_length=500, default="")
     settled_at = models.DateTimeField(null=True)
     once = models.CharField(max_length=64, null=True)
+    digest = models.CharField(max_length=64, null=True)
 
     objects = AppendOnly.as_manager()
 

@@ -189,11 +189,10 @@ class Attempt(models.Model):
 class Payload(models.Model):
     """What a job carries: redacted, capped, kept apart from Job so that lists stay narrow.
 
-    `body` is the exact message body as published, kept only where redaction
-    found nothing in it; `withheld` says why it is missing: "redacted",
-    "too large" or "not captured". All four are from the publish of the highest
-    `retries`. `result` is from the highest attempt that succeeded. `progress`
-    is JSON, {"state", "meta", "at"}: the latest by its time, `progress_at`.
+    `body` is the exact message body as published, kept only where redaction found nothing in it; `withheld`
+    says why it is missing: "redacted", "too large" or "not captured". All four are from the publish of the
+    highest `retries`. `result` is from the highest attempt that succeeded. `progress` is JSON,
+    {"state", "meta", "at"}: the latest by its time, `progress_at`.
     """
 
     job = models.OneToOneField(
@@ -209,6 +208,9 @@ class Payload(models.Model):
     progress_at = models.DateTimeField(null=True)
 
     objects = Visible.as_manager()
+
+    class Meta:
+        default_permissions = ()  # one of Django's has the name of ours: view_payload
 
 
 class Bucket(models.Model):

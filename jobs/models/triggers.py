@@ -79,7 +79,10 @@ class Firing(models.Model):
         FAILED = "failed", _("failed")
 
     id = models.BigAutoField(primary_key=True)
-    trigger = models.ForeignKey(Trigger, models.CASCADE, related_name="firings", db_index=False)
+    # Without a constraint: other processes may fire a trigger for seconds after it was deleted.
+    trigger = models.ForeignKey(
+        Trigger, models.DO_NOTHING, related_name="firings", db_index=False, db_constraint=False
+    )
     at = models.DateTimeField(db_index=True)
     change = models.CharField(max_length=8)
     object_id = models.CharField(max_length=255)

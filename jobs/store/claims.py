@@ -79,9 +79,16 @@ def let_go(model: type[models.Model], task_id: str, attempt: int, using: str) ->
     held.update(until=0)
 
 
-def close(model: type[models.Model], task_id: str, using: str) -> None:
-    """Somebody who can't have claimed it, such as a worker's main process, has settled how it ended."""
-    model._default_manager.using(using).filter(pk=task_id).update(done=True)
+def close(model: type[models.Model], task_id: str, attempt: int | None, using: str) -> None:
+    """Somebody who can't have claimed it, such as a worker's main process, has settled how an attempt ended.
+
+    A later attempt goes on; where `attempt` isn't known, whichever runs is over.
+    """
+    claims = model._default_manager.using(using).filter(pk=task_id)
+    if attempt is None:
+        claims.update(done=True)
+    else:
+        claims.filter(attempt__lte=attempt).update(done=True, attempt=attempt)
 
 
 def _changed(

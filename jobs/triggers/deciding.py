@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from django.apps import apps
+from django.core.exceptions import ValidationError
 from django.db import models
 
 from jobs.models import Trigger
-from jobs.triggers.language import Condition, Unreadable, fill, read_arguments, read_condition
+from jobs.triggers.language import Condition, Unreadable, fields_of, fill, read_arguments, read_condition
+from nightdesk.options import SENSITIVE_KEYS
+from nightdesk.redaction import Redactor
 
 Change = Literal["create", "update", "delete"]
+REDACTOR = Redactor(SENSITIVE_KEYS)
 
 
 @dataclass(frozen=True)
@@ -54,19 +58,28 @@ def rule_of(trigger: Trigger) -> Rule:
     fields = frozenset(part.strip() for part in trigger.fields.split(",") if part.strip())
     if unknown := sorted(fields - names):
         raise Unreadable(f"there is no field {unknown[0]!r}; there are {', '.join(sorted(names))}")
+    condition, arguments = read_condition(trigger.condition, names), read_arguments(trigger.arguments, names)
+    _refuse_secrets(condition.names | condition.old_names | fields_of(arguments))
     flags = {"create": trigger.on_create, "update": trigger.on_update, "delete": trigger.on_delete}
     return Rule(
         id=trigger.pk or 0,
         name=trigger.name,
         changes=frozenset(change for change, wanted in flags.items() if wanted),
         fields=fields,
-        condition=read_condition(trigger.condition, names),
-        arguments=read_arguments(trigger.arguments, names),
+        condition=condition,
+        arguments=arguments,
         task=trigger.task,
         queue=trigger.queue or None,
         delay=trigger.delay,
         debounce=trigger.debounce,
     )
+
+
+def _refuse_secrets(names: Collection[str]) -> None:
+    """Raises Unreadable: what a job carries, and whether it was made, is shown to many."""
+    for name in sorted(names):
+        if REDACTOR.is_sensitive(name):
+            raise Unreadable(f"{name!r} is taken for a secret; have the job read it by the primary key")
 
 
 def model_named(label: str) -> type[models.Model]:
@@ -83,14 +96,26 @@ def field_names(model: type[models.Model]) -> frozenset[str]:
     return frozenset({"pk", *(field.name for field in fields), *(field.attname for field in fields)})
 
 
-def values_of(instance: models.Model) -> dict[str, Any]:
-    """The values of an object's fields, by the names above; what was not loaded is left out."""
+def values_of(instance: models.Model, written: Collection[str] | None = None) -> dict[str, Any]:
+    """The values of an object's fields, by the names above, as the database gives them back.
+
+    Left out are what was not loaded, and what is not among the fields `written`, if given.
+    """
     absent = instance.get_deferred_fields()
     values: dict[str, Any] = {"pk": instance.pk}
     for field in instance._meta.concrete_fields:
-        if field.attname not in absent:
-            values[field.name] = values[field.attname] = getattr(instance, field.attname)
+        is_written = written is None or field.name in written or field.attname in written
+        if is_written and field.attname not in absent:
+            values[field.name] = values[field.attname] = _as_stored(field, getattr(instance, field.attname))
     return values
+
+
+def _as_stored(field: models.Field[Any, Any], value: Any) -> Any:
+    """A text that was given for a date is a date; an expression stays what it is."""
+    try:
+        return field.to_python(value)
+    except (ValidationError, TypeError, ValueError, ArithmeticError):
+        return value
 
 
 def decide(rule: Rule, change: Change, now: Mapping[str, Any], before: Mapping[str, Any] | None) -> Decision:

@@ -56,8 +56,8 @@ class Condition:
             return True
         try:
             return bool(_value(self.tree, now, before or {}))
-        except TypeError as fault:
-            raise Unreadable(str(fault)) from fault
+        except (TypeError, ArithmeticError) as fault:  # as comparing a decimal that is not a number
+            raise Unreadable(str(fault) or type(fault).__name__) from fault
 
 
 def read_condition(text: str, fields: Collection[str]) -> Condition:
@@ -136,6 +136,11 @@ def read_arguments(text: str, fields: Collection[str]) -> dict[str, Any]:
         if _is_field(value) and value[1:] not in fields:
             raise Unreadable(f"there is no field {value[1:]!r}; there are {', '.join(sorted(fields))}")
     return arguments
+
+
+def fields_of(arguments: Mapping[str, Any]) -> frozenset[str]:
+    """The fields that these arguments name."""
+    return frozenset(value[1:] for value in arguments.values() if _is_field(value))
 
 
 def fill(arguments: Mapping[str, Any], values: Values) -> dict[str, Any]:

@@ -94,6 +94,12 @@ redis.call('zadd', slots, ends, job)
 return 1
 """
 )
+_HOLD = (
+    _NOW
+    + """
+redis.call('zadd', KEYS[1], 'XX', exact(now + tonumber(ARGV[2])), ARGV[1])
+"""
+)
 _LEAVE = (
     _NOW
     + _HAND_OUT
@@ -158,7 +164,7 @@ class Aside:
         script = self._client.register_script
         self._wait_until, self._wait_in_line = script(_WAIT_UNTIL), script(_WAIT_IN_LINE)
         self._enter, self._leave, self._sweep = script(_ENTER), script(_LEAVE), script(_SWEEP)
-        self._ask = script(_ASK)
+        self._ask, self._hold = script(_ASK), script(_HOLD)
 
     def put(self, message: Any, job: str, delay: float, line: Line | None) -> None:
         """Take a message out of its worker's hand, for `delay` seconds or until `line` has a slot.
@@ -182,8 +188,8 @@ class Aside:
         self._leave([], [*_PLACES, line.name, _named(job), line.slots])
 
     def hold(self, line: Line, job: str, lease: float) -> None:
-        """Keep a slot for `lease` seconds more."""
-        self.enter(line, job, lease)
+        """Keep a slot for `lease` seconds more; one that was given back or handed on stays so."""
+        self._hold([f"{SLOTS}{line.name}"], [_named(job), lease])
 
     def ask(self, bucket: str, job: str, every: float, burst: int) -> float:
         """Seconds to wait; then the job may go. One may go `every` seconds, `burst` at once after a rest."""

@@ -56,12 +56,15 @@ class Broker(Protocol):
     def describe(self) -> ServerFacts:
         """What the broker tells of itself; what it doesn't say is None."""
 
-    def purge(self, queue: str, once: str, gone: Callable[[Sequence[Waiting]], None]) -> int:
+    def purge(
+        self, queue: str, once: str, gone: Callable[[Sequence[Waiting]], None], *, begin: bool = True
+    ) -> int | None:
         """Take out all that waits in `queue` at one moment; how many messages that were.
 
         `gone` gets what is known of them, some hundred at a time, before the
         last trace of them is deleted. Repeated with the same `once`, it goes on
-        where it was, and takes nothing that came later.
+        where it was, and takes nothing that came later. Without `begin` it only
+        goes on: None if nothing was begun.
         """
 
     def close(self) -> None:

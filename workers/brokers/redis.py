@@ -78,9 +78,11 @@ class RedisBroker:
         with self._asking():
             return describe(self._client)
 
-    def purge(self, queue: str, once: str, gone: Callable[[Sequence[Waiting]], None]) -> int:
+    def purge(
+        self, queue: str, once: str, gone: Callable[[Sequence[Waiting]], None], *, begin: bool = True
+    ) -> int | None:
         with self._asking():
-            return purge(self._client, step_keys(queue), once, gone)
+            return purge(self._client, step_keys(queue), once, gone, begin=begin)
 
     def close(self) -> None:
         self._client.close()

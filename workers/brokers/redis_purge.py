@@ -30,11 +30,19 @@ return 1
 
 
 def purge(
-    client: redis.Redis, lists: Sequence[str], once: str, gone: Callable[[Sequence[Waiting]], None]
-) -> int:
+    client: redis.Redis,
+    lists: Sequence[str],
+    once: str,
+    gone: Callable[[Sequence[Waiting]], None],
+    *,
+    begin: bool = True,
+) -> int | None:
     """See `Broker.purge`. `lists` are the keys of one queue. Raises redis.RedisError."""
     aside, counter = f"{PREFIX}{once}", f"{PREFIX}{once}:count"
-    client.eval(_SET_ASIDE, len(lists), *lists, aside, KEPT_SECONDS)
+    if begin:
+        client.eval(_SET_ASIDE, len(lists), *lists, aside, KEPT_SECONDS)
+    elif not client.exists(aside):
+        return None
     for place in range(1, len(lists) + 1):
         _tell_and_delete(client, f"{aside}:{place}", counter, gone)
     return int(client.get(counter) or 0)

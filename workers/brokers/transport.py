@@ -16,6 +16,7 @@ the acknowledgement, and the finished job runs again an hour later.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from kombu import transport
@@ -27,8 +28,10 @@ STEPS = tuple(range(10))
 ALIASES = ("redis", "rediss")
 ONCE = "nightdesk_once"
 MARK = "nightdesk:once:"
-# A publisher that froze may try again this much later; until then the mark stands.
-MARKED_SECONDS = 900
+# While somebody may still publish it again: as long as its row may wait for a database that is away …
+MARKED_SECONDS = 7 * 86_400
+# … and, once the row is gone, as long as a publisher may have been frozen with it in hand.
+FROZEN_SECONDS = 900
 _PUSH_ONCE = """
 if redis.call('set', KEYS[1], '', 'NX', 'EX', ARGV[2]) then return redis.call('lpush', KEYS[2], ARGV[1]) end
 return 0
@@ -85,6 +88,13 @@ class Channel(redis.Channel):
             return
         with self.conn_or_acquire() as client:
             client.eval(*push)
+
+    def settled(self, keys: Iterable[str]) -> None:
+        """Nobody will be told again to publish these: their marks need not stand for long."""
+        with self.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.expire(f"{MARK}{key}", FROZEN_SECONDS)
+            pipe.execute()
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         if getattr(self.connection, "client", None) is None:

@@ -75,9 +75,10 @@ def _may_not_any_more(bulk: Bulk) -> str:
 def _act(bulk: Bulk, items: Sequence[BulkItem]) -> None:
     assert bulk.action is not None
     doing, user = DEEDS[bulk.deed], bulk.user
-    cases = []
-    for case in _cases(items, reads_payload=doing.reads_payload):
-        refusal = _beyond(user, case.job) or doing.why_not(case.job, case.payload)
+    found, cases = _cases(items, reads_payload=doing.reads_payload), []
+    again = doing.why_not_again([case.job for case in found])
+    for case in found:
+        refusal = _beyond(user, case.job) or doing.why_not(case.job, case.payload) or again.get(case.job.pk)
         if refusal is None:
             cases.append(case)
         else:

@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from jobs import outbox
-from jobs.models import Action, BulkItem, Job, Payload, Revocation
+from jobs.models import Action, BulkItem, Job, Outgoing, Payload, Revocation
 from jobs.models.bulk import Deed, ItemOutcome
 from jobs.perform import Refused
+from jobs.values import storable
 from workers.commands.jobs import retry_message, why_not_retry, why_not_revoke
+from workers.second_lives import why_not_again
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class Doing(Protocol):
         """Why it can't be done to this job; None if it can."""
         ...
 
+    def why_not_again(self, jobs: Sequence[Job]) -> Mapping[int, Refused]:
+        """Those of these jobs to which it was done already, by their numbers, and why not twice."""
+        ...
+
     def act(self, cases: Sequence[Case], action: Action) -> None:
         """Write the rows that have it done, and into each item what came of it."""
         ...
@@ -48,22 +54,25 @@ class Retrying:
     def why_not(self, job: Job, payload: Payload | None) -> Refused | None:
         return why_not_retry(job, payload)
 
+    def why_not_again(self, jobs: Sequence[Job]) -> Mapping[int, Refused]:
+        return why_not_again(jobs)
+
     def act(self, cases: Sequence[Case], action: Action) -> None:
-        messages = [message for case in cases if (message := _new_message(case)) is not None]
-        outbox.put_all(messages, action)
+        outbox.store_rows([row for case in cases if (row := _new_row(case, action)) is not None])
 
 
-def _new_message(case: Case) -> outbox.Message | None:
-    """The message that retries it; where none can be made, its item says why."""
+def _new_row(case: Case, action: Action) -> Outgoing | None:
+    """The row that retries it; where none can be made, its item says why."""
     new_id = str(uuid.uuid4())
     assert case.payload is not None
     try:
-        message = retry_message(case.job, case.payload, new_id)
-    except (ValueError, KeyError, TypeError) as fault:
-        case.item.outcome, case.item.detail = ItemOutcome.FAILED, f"{type(fault).__name__}: {fault}"[:500]
+        row = outbox.row_of(retry_message(case.job, case.payload, new_id), action)
+    except (ValueError, KeyError, TypeError, RecursionError) as fault:
+        why = storable(f"{type(fault).__name__}: {fault}")
+        case.item.outcome, case.item.detail = ItemOutcome.FAILED, why[:500]
         return None
     case.item.outcome, case.item.new_task_id = ItemOutcome.DONE, new_id
-    return message
+    return row
 
 
 class Revoking:
@@ -75,13 +84,15 @@ class Revoking:
     def why_not(self, job: Job, payload: Payload | None) -> Refused | None:
         return why_not_revoke(job)
 
+    def why_not_again(self, jobs: Sequence[Job]) -> Mapping[int, Refused]:
+        return {}  # a wish that is there already is as good
+
     def act(self, cases: Sequence[Case], action: Action) -> None:
         now = datetime.now(UTC)
         wishes = [
             Revocation(cluster_id=case.job.cluster_id, task_id=case.job.task_id, asked_at=now, action=action)
             for case in cases
         ]
-        # One that is there already is as good.
         Revocation.objects.bulk_create(wishes, ignore_conflicts=True)
         for case in cases:
             case.item.outcome = ItemOutcome.DONE

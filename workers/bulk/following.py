@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from django.db.models import F
 
-from jobs.bulks import failure_share
+from jobs.bulks import FAILED_AGAIN, failure_share
 from jobs.models import ENDED, Bulk, BulkItem, Job, State
 from jobs.models.bulk import BulkState, Deed, ItemOutcome
 from jobs.store.turns import written
@@ -15,8 +15,11 @@ from workers.bulk.acting import end
 
 MOST = 500
 # In which counter of Bulk an end is counted.
-COUNTERS = {State.SUCCEEDED: "succeeded", State.REVOKED: "revoked"}
-FAILED = "failed_again"
+COUNTERS = {
+    State.SUCCEEDED: "succeeded",
+    State.REVOKED: "revoked",
+    **dict.fromkeys(FAILED_AGAIN, "failed_again"),
+}
 
 
 def follow(bulk: Bulk, after: int) -> int:
@@ -59,5 +62,5 @@ def _note(bulk: Bulk, ends: dict[str, list[int]]) -> None:
         for state, numbers in ends.items():
             # Another monitor may have noted some of them.
             noted = BulkItem.objects.filter(pk__in=numbers, came=None).update(came=state)
-            counter = COUNTERS.get(State(state), FAILED)
+            counter = COUNTERS[State(state)]
             Bulk.objects.filter(pk=bulk.pk).update(**{counter: F(counter) + noted})

@@ -95,8 +95,10 @@ def _end(bulk: Bulk, found: Found, added: int) -> dict[str, Any]:
 def _items(bulk: Bulk, ids: Sequence[int], preview: Preview, doing: Doing) -> Iterator[BulkItem]:
     for chunk in chunks(ids):
         payloads = _payloads(chunk) if doing.reads_payload else {}
-        for job in Job.objects.filter(pk__in=chunk):
-            refusal = doing.why_not(job, payloads.get(job.pk))
+        jobs = list(Job.objects.filter(pk__in=chunk))
+        again = doing.why_not_again(jobs)
+        for job in jobs:
+            refusal = doing.why_not(job, payloads.get(job.pk)) or again.get(job.pk)
             preview.count(job.pk, job.state, job.task, job.queue, str(refusal or ""))
             item = BulkItem(bulk=bulk, job_id=job.pk, task_id=job.task_id)
             if refusal is not None:

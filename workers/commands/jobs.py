@@ -24,6 +24,7 @@ from jobs.perform import Refused, Settled, Subject, registered
 from jobs.values import NAME_LENGTH
 from jobs.worker_facts import setup_of
 from workers.messages import Wanted, body_of, message_of
+from workers.second_lives import why_not_now
 from workers.signatures import own_task_names, route_of, why_unfit
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ SIGNALS: dict[str, tuple[str, ...]] = {
 }
 # A wish of one of these on a job is true when the job is revoked.
 REVOKING = ("job.revoke", "job.terminate")
+LOWEST_PRIORITY, HIGHEST_PRIORITY = 0, 9
 
 
 # What can be done, as the record stands
@@ -201,9 +203,10 @@ class Retry(OfAJob):
     permission: ClassVar[str] = "retry_job"
 
     def execute(self, action: Action) -> Settled:
+        Job.objects.select_for_update().get(pk=self.job().pk)  # two who ask at once come one after the other
         job = self.job()
         payload = payload_of(job)
-        if hindrance := why_not_retry(job, payload):
+        if hindrance := why_not_retry(job, payload) or why_not_now(job):
             raise hindrance
         assert payload is not None
         new_id = str(uuid.uuid4())
@@ -230,12 +233,15 @@ class Rerun(OfAJob):
     def subject(self, user: User) -> Subject:
         job = find(self.task_id, self.cluster_id, user)
         _refuse_beyond_reach(user, job.task, self.queue)
+        if not access.has(user, "view_payload"):
+            return subject_of(job)
         return subject_of(job, args=_recorded(job, "args"), kwargs=_recorded(job, "kwargs"))
 
     def execute(self, action: Action) -> Settled:
         job = self.job()
         if hindrance := why_not_rerun(job):
             raise hindrance
+        _refuse_priority(self.priority)
         args, kwargs = self._carried(job)
         if why := why_unfit(job.task or "", args, kwargs):
             raise Refused("arguments", why)
@@ -301,6 +307,13 @@ def _refuse_beyond_reach(user: User, task: str | None, queue: str | None) -> Non
         raise Refused("reach", _("This queue or task is beyond your reach."))
 
 
+def _refuse_priority(priority: int | None) -> None:
+    """Brokers have no others, and the record has no room for any number."""
+    if priority is not None and not LOWEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
+        bounds = {"lowest": LOWEST_PRIORITY, "highest": HIGHEST_PRIORITY}
+        raise Refused("priority", _("The priority must be %(lowest)d to %(highest)d.") % bounds)
+
+
 @registered
 @dataclass(frozen=True)
 class Revoke(OfAJob):
@@ -360,6 +373,7 @@ class Run:
         return Subject("task", self.task, task=self.task, queue=self._queue())
 
     def execute(self, action: Action) -> Settled:
+        _refuse_priority(self.priority)
         if why := why_unfit(self.task, self.args, self.kwargs):
             raise Refused("arguments", why)
         new_id = str(uuid.uuid4())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, OperationalError, close_old_connections
 from django.db.models import F, Q
 
 from jobs.models import Bulk
@@ -83,17 +84,21 @@ class BulkRunner:
         drafts = Bulk.objects.filter(state=BulkState.DRAFT, frozen_at=None).exclude(filter=None)
         for bulk in drafts.select_related("user").order_by("pk"):
             if bulk.user is not None:
-                gather(bulk, bulk.user)
+                with _alone(bulk.pk):
+                    gather(bulk, bulk.user)
 
     def _act(self, now: float) -> None:
         running = dict(Bulk.objects.filter(state=BulkState.RUNNING).values_list("pk", "rate"))
         self._paces = {pk: self._paces.get(pk) or Pace(now) for pk in running}
         for pk, rate in running.items():
-            due = self._paces[pk].due(rate, now)
-            while due > 0:
-                taken = act_on_some(pk, min(due, MOST_AT_ONCE))
-                self._paces[pk].took(taken)
-                due = due - taken if taken else 0
+            with _alone(pk):
+                self._act_on(pk, self._paces[pk].due(rate, now))
+
+    def _act_on(self, pk: int, due: int) -> None:
+        while due > 0:
+            taken = act_on_some(pk, min(due, MOST_AT_ONCE))
+            self._paces[pk].took(taken)
+            due = due - taken if taken else 0
 
     def _follow(self) -> None:
         lately = datetime.now(UTC) - FOLLOWED_FOR
@@ -102,5 +107,17 @@ class BulkRunner:
         bulks = list(Bulk.objects.filter(begun, done__gt=waiting))
         self._followed_to = {bulk.pk: self._followed_to.get(bulk.pk, 0) for bulk in bulks}
         for bulk in bulks:
-            self._followed_to[bulk.pk] = follow(bulk, self._followed_to[bulk.pk])
-            stop_if_it_goes_wrong(bulk)
+            with _alone(bulk.pk):
+                self._followed_to[bulk.pk] = follow(bulk, self._followed_to[bulk.pk])
+                stop_if_it_goes_wrong(bulk)
+
+
+@contextmanager
+def _alone(bulk_id: int) -> Iterator[None]:
+    """What is wrong with one bulk must not keep the others waiting; a database that is away, all of them."""
+    try:
+        yield
+    except OperationalError:
+        raise
+    except Exception as fault:
+        logger.warning("this bulk goes on later: %s", fault, bulk=bulk_id, exc_info=True)

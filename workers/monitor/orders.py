@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import orjson
-from django.db import transaction
+from django.db.models import F
+from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 import nightdesk
@@ -15,11 +16,12 @@ from jobs.models import Order, Worker
 from jobs.models.people import Outcome
 from jobs.orders import PURGE, SHUTDOWN, Verdict, answered, close, next_move, settle_actions
 from jobs.perform import Settled, settle
+from jobs.store.turns import written
 from nightdesk.recorder import delivery_number, installed
 from workers.brokers import Broker, Waiting
 from workers.control import Control
 
-# A round takes the oldest first; what is left waits half a second.
+# What is left of a round waits half a second.
 MOST_ORDERS = 200
 MOST_WORKERS_AT_ONCE = 50
 
@@ -41,7 +43,9 @@ def carry_out(control: Control, now: datetime) -> bool:
 
 
 def _open_orders() -> list[Order]:
-    return list(Order.objects.filter(answered_at=None).select_related("action").order_by("pk")[:MOST_ORDERS])
+    """What nobody has answered; what is not sent first, since some answers come half an hour later."""
+    unanswered = Order.objects.filter(answered_at=None).select_related("action")
+    return list(unanswered.order_by(F("sent_at").asc(nulls_first=True), "pk")[:MOST_ORDERS])
 
 
 def _newest(names: Iterable[str]) -> dict[str, Worker]:
@@ -51,13 +55,14 @@ def _newest(names: Iterable[str]) -> dict[str, Worker]:
 
 
 def _send(control: Control, orders: Sequence[Order], workers: dict[str, Worker], now: datetime) -> None:
-    for order in orders:
-        if order.method == PURGE:
-            _mark_sent([order], now)
-            purge(control.broker, order)
     for batch in batches([order for order in orders if order.method != PURGE]):
         _mark_sent(batch, now)
         _tell(control, batch, workers)
+    # Last, since one may be broken off again and again.
+    for order in orders:
+        if order.method == PURGE:
+            _mark_sent([order], now)
+            purge(control.broker, order, now)
 
 
 def batches(orders: Sequence[Order]) -> list[list[Order]]:
@@ -74,9 +79,10 @@ def batches(orders: Sequence[Order]) -> list[list[Order]]:
 
 def _mark_sent(orders: Sequence[Order], now: datetime) -> None:
     """Before it is sent: what must not happen twice is not repeated after a death in between."""
-    Order.objects.filter(pk__in=[order.pk for order in orders]).update(sent_at=now)
-    for order in orders:
-        settle(order.action, Settled(Outcome.SENT))
+    with written():
+        Order.objects.filter(pk__in=[order.pk for order in orders]).update(sent_at=now)
+        for order in orders:
+            settle(order.action, Settled(Outcome.SENT))
 
 
 def _tell(control: Control, orders: Sequence[Order], workers: dict[str, Worker]) -> None:
@@ -94,7 +100,7 @@ def _tell(control: Control, orders: Sequence[Order], workers: dict[str, Worker])
 
 def conclude(order: Order, verdict: Verdict, now: datetime) -> None:
     """Write down what an order has come to, and its action with it."""
-    with transaction.atomic():
+    with written():
         close(order, verdict, now)
         settle_actions([order.action])
 
@@ -102,12 +108,18 @@ def conclude(order: Order, verdict: Verdict, now: datetime) -> None:
 # Purging
 
 
-def purge(broker: Broker, order: Order) -> None:
-    """Delete what waits in a queue, once however often it is tried, and tell the record which jobs went."""
+def purge(broker: Broker, order: Order, now: datetime) -> None:
+    """Delete what waits in a queue, once however often it is tried, and tell the record which jobs went.
+
+    After its time it isn't begun any more, but one that was begun goes on.
+    """
     queue = orjson.loads(order.arguments)["queue"]
-    count = broker.purge(queue, ticket_of(order), _tell_gone)
+    count = broker.purge(queue, ticket_of(order), _tell_gone, begin=now < order.expires_at)
+    if count is None:
+        conclude(order, Verdict(False, _("It did not answer: nothing was deleted.")), now)
+        return
     words = ngettext("%(count)s message deleted.", "%(count)s messages deleted.", count) % {"count": count}
-    with transaction.atomic():
+    with written():
         close(order, Verdict(True, words))
         settle(order.action, Settled(Outcome.DONE, after={"deleted": count}, detail=words, count=count))
 

@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 
 import orjson
 import redis
-from django.db import transaction
 from django.utils.translation import gettext as _
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -23,6 +22,7 @@ from jobs.models import Cluster, Pause, Worker
 from jobs.models.people import Outcome
 from jobs.perform import Settled, settle
 from jobs.seen import MOST_WORKERS
+from jobs.store.turns import written
 from nightdesk.paused import PAUSED, TIMEOUT
 from workers.control import Control
 
@@ -112,9 +112,11 @@ class Pauses:
 
 def _lift_those_that_are_over(rows: Sequence[Pause], now: datetime) -> bool:
     over = [row for row in rows if row.resumed_at is None and row.until is not None and row.until <= now]
-    for row in over:
-        row.resumed_at = now
-        row.save(update_fields=["resumed_at"])
+    if over:
+        with written():
+            for row in over:
+                row.resumed_at = now
+                row.save(update_fields=["resumed_at"])
     return bool(over)
 
 
@@ -145,12 +147,13 @@ def _hold(row: Pause, crew: Crew, control: Control, now: datetime) -> bool:
     before = (row.held, row.reading)
     row.held = orjson.dumps({name: crew.is_there(name) for name in sorted(held)}).decode()
     row.reading = orjson.dumps(sorted(still)).decode()
-    # Unless somebody has changed the wish meanwhile.
-    Pause.objects.filter(pk=row.pk, since=row.since, resumed_at=None).update(
-        held=row.held, reading=row.reading, looked_at=now
-    )
-    if not still and row.action is not None and row.action.is_open:
-        settle(row.action, Settled(Outcome.DONE, after={"paused": True, "held_by": sorted(held)}))
+    with written():
+        # Unless somebody has changed the wish meanwhile.
+        Pause.objects.filter(pk=row.pk, since=row.since, resumed_at=None).update(
+            held=row.held, reading=row.reading, looked_at=now
+        )
+        if not still and row.action is not None and row.action.is_open:
+            settle(row.action, Settled(Outcome.DONE, after={"paused": True, "held_by": sorted(held)}))
     return (row.held, row.reading) != before
 
 
@@ -158,7 +161,8 @@ def _resume(row: Pause, crew: Crew, control: Control, now: datetime) -> bool:
     """Tell those that were held to read it again; forget the pause once they do."""
     assert row.resumed_at is not None
     if row.action is not None and row.action.is_open:
-        settle(row.action, Settled(Outcome.FAILED, detail=_("Resumed before every worker had stopped.")))
+        with written():
+            settle(row.action, Settled(Outcome.FAILED, detail=_("Resumed before every worker had stopped.")))
     held = {*orjson.loads(row.held), *crew.holding(row.queue)}
     waiting = {name for name in held if crew.is_there(name)} - crew.reading(row.queue)
     answering = sorted(waiting & crew.reads.keys())
@@ -166,7 +170,7 @@ def _resume(row: Pause, crew: Crew, control: Control, now: datetime) -> bool:
         control.tell("add_consumer", {"queue": row.queue}, answering)
     if waiting and now < row.resumed_at + RESUMES_WITHIN:
         return False
-    with transaction.atomic():
+    with written():
         gone, _rows = Pause.objects.filter(pk=row.pk, resumed_at=row.resumed_at).delete()
         if gone and row.resumed_by is not None:
             settle(row.resumed_by, _resumed(waiting))
