@@ -20,7 +20,7 @@ CHUNK = 500
 LONG_TEXTS = frozenset({"traceback", "result"})
 
 
-_JOB_COLUMNS = ("id", "task_id", "retries", "published_at", "eta", "seen_at", *JOB_FACTS)
+_JOB_COLUMNS = ("id", "task_id", "retries", "published_retries", "published_at", "eta", "seen_at", *JOB_FACTS)
 _ATTEMPT_COLUMNS = ("job_id", *(name for name in Attempt.__struct_fields__ if name not in LONG_TEXTS))
 
 
@@ -30,8 +30,9 @@ def jobs_by_task_id(cluster_id: int, task_ids: Collection[str]) -> dict[str, Job
     for chunk in chunks(task_ids):
         for row in store.read("job", _JOB_COLUMNS, "task_id", chunk, cluster_id):
             told = _told(_JOB_COLUMNS, row)
-            # While a retry waits for its receipt it alone decides; later an attempt has as many retries.
-            jobs[told["id"]] = Job(published_retries=told.pop("retries"), **told)
+            retries, published = told.pop("retries"), told.pop("published_retries")
+            # Rows of earlier releases don't tell; there the attempt that decides is the best guess.
+            jobs[told["id"]] = Job(published_retries=retries if published is None else published, **told)
     for ids in chunks(jobs):
         for row in store.read("attempt", _ATTEMPT_COLUMNS, "job_id", ids):
             told = _told(_ATTEMPT_COLUMNS, row)

@@ -27,7 +27,7 @@ def job_row(cluster_id: int, job: Job) -> Row:
         job.id, cluster_id, job.task_id,
         job.task, job.queue, job.state,
         max(attempt.retries, job.published_retries), attempt.delivery, attempt.rank,
-        len(job.attempts), job.priority,
+        len(job.attempts), job.published_retries, job.priority,
         moment(job.published_at), moment(job.eta), moment(job.expires_at),
         moment(attempt.received_at), moment(attempt.started_at), moment(ended_at),
         None if ended_at is None else minute_of(ended_at), moment(job.seen_at),

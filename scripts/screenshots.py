@@ -31,6 +31,8 @@ VIEWS = {
     "overview-dark.png": ("/", 1280, 720, "dark"),
     "overview-phone.png": ("/", 390, 844, "light"),
     "jobs.png": ("/jobs/", 1280, 720, "light"),
+    "queues.png": ("/queues/", 1280, 720, "light"),
+    "workers.png": ("/workers/", 1280, 720, "light"),
     "schedules.png": ("/schedules/", 1280, 720, "light"),
     "coverage.png": ("/coverage/", 1280, 800, "light"),
     "coverage-phone.png": ("/coverage/", 390, 844, "light"),

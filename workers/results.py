@@ -77,7 +77,8 @@ class ResultBackend(DatabaseBackend):  # type: ignore[misc]
         apart = encoded["result"] if status == states.SUCCESS and _is_large(encoded) else None
         if apart is not None:
             encoded.update(zip(ENCODED, self.encode_content(large.mark_of(apart)), strict=True))
-        attempt = None if request is None else attempt_of(request)
+        # Of a task that nobody knows, Celery doesn't say which attempt it was.
+        attempt = attempt_of(request) if hasattr(request, "retries") else None
         self._write(Outcome(encoded, apart, attempt), using or router.db_for_write(self.TaskModel), durable)
         if status not in TOLD_BY_EVENTS:
             nightdesk.emit(PROGRESS_EVENT, uuid=task_id, state=status, meta=result)

@@ -49,9 +49,8 @@ class Cluster(models.Model):
 class Job(models.Model):
     """One request to run a task: Celery's task id, and where it stands.
 
-    `state`, `retries`, `delivery` and `rank` are those of the attempt that
-    decides (see `jobs.lifecycle`); `ended_minute` is the minute since the
-    epoch in whose buckets the job's end is counted.
+    `state`, `retries`, `delivery` and `rank` are those of the attempt that decides (`jobs.lifecycle`);
+    `ended_minute` is the minute since the epoch in whose buckets the job's end is counted.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -67,6 +66,7 @@ class Job(models.Model):
     delivery = models.BigIntegerField(default=0)
     rank = models.PositiveSmallIntegerField(default=0)
     attempts = models.PositiveIntegerField(default=0)
+    published_retries = models.PositiveIntegerField(null=True)
     priority = models.SmallIntegerField(null=True)
     published_at = models.DateTimeField(null=True)
     eta = models.DateTimeField(null=True)

@@ -12,7 +12,7 @@ Row = Sequence[Any]
 
 JOB_KEY = ("id", "cluster_id", "task_id")
 JOB_COLUMNS = (
-    "task", "queue", "state", "retries", "delivery", "rank", "attempts", "priority",
+    "task", "queue", "state", "retries", "delivery", "rank", "attempts", "published_retries", "priority",
     "published_at", "eta", "expires_at", "received_at", "started_at", "ended_at", "ended_minute", "seen_at",
     "wait", "run", "total", "worker", "exception",
     "root_id", "parent_id", "group_id", "retry_of", "schedule", "origin", "release",
