@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 C = TypeVar("C")
 Via = Literal["page", "admin", "api", "command line"]
-LONGEST_REASON, LONGEST_DETAIL = 500, 500
+LONGEST_NAME, LONGEST_REASON, LONGEST_DETAIL = 255, 500, 500
 TEXT_LENGTH = 2_000
 REDACTOR = Redactor(SENSITIVE_KEYS)
 
@@ -186,9 +186,9 @@ def _written(by: Actor, command: Command, subject: Subject, reason: str, once: s
         address=by.address,
         command=command.name,
         target_kind=subject.kind,
-        target=subject.name[:255],
-        task=subject.task,
-        queue=subject.queue,
+        target=subject.name[:LONGEST_NAME],
+        task=subject.task and subject.task[:LONGEST_NAME],
+        queue=subject.queue and subject.queue[:LONGEST_NAME],
         reason=reason,
         arguments=_told(arguments_of(command)),
         before=None if subject.before is None else _told(subject.before),

@@ -37,7 +37,7 @@ class Ring:
         return Subject("queue", self.bell, task="shop.ring", queue=self.bell, before={"rung": 0})
 
     def execute(self, action: Action) -> Settled:
-        Heartbeat.objects.create(name=self.bell, at=action.at, host="h", pid=1)
+        Heartbeat.objects.create(name=self.bell[:32], at=action.at, host="h", pid=1)
         if self.refuse:
             raise Refused("broken", "The bell is broken.")
         return Settled(after={"rung": 1})
