@@ -134,6 +134,8 @@ def _bulks(desk: Desk) -> None:
     few = desk.do("bulk.preview", deed="retry", state="failed", task="tests.tasks.fail_with")["bulk"]
     eventually(lambda: Bulk.objects.get(pk=few).frozen_at is not None, 30)
     desk.do("bulk.start", bulk=few, rate=100.0, stop_share=1.0)
+    for text in ("once", "twice"):  # those above have been retried
+        stands(tasks.fail_with.delay(text).id, "failed")
     slow = desk.do("bulk.preview", deed="retry", state="failed", task="tests.tasks.fail_with")["bulk"]
     eventually(lambda: Bulk.objects.get(pk=slow).frozen_at is not None, 30)
     started = desk.ask("bulk.start", bulk=slow, rate=0.1, stop_share=1.0)
