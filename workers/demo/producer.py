@@ -6,8 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from threading import Event
-from typing import Any
+from typing import Any, Protocol
 
 from celery import chain, chord
 from django.db import DatabaseError, close_old_connections
@@ -30,6 +29,12 @@ BACKLOG = 30.0
 OWED = 5.0
 WIDTHS = (48, 64, 96, 128, 160)
 EVENTS = ("order.shipped", "stock.changed", "price.changed", "refund.made")
+
+
+class Stopping(Protocol):
+    """What tells that it is time to stop, after at most so many seconds."""
+
+    def wait(self, timeout: float) -> bool: ...
 
 
 def value_product(chance: random.Random) -> None:
@@ -101,8 +106,8 @@ class Customers:
         self._behind = False
         self._trouble: str | None = None
 
-    def run(self, stopping: Event) -> None:
-        """Publish until `stopping` is set. A broker or database that is away is waited for."""
+    def run(self, stopping: Stopping) -> None:
+        """Publish until `stopping` says so. A broker or database that is away is waited for."""
         last, depth_due = time.monotonic(), 0.0
         while not stopping.wait(TICK):
             now = time.monotonic()

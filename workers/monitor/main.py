@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import threading
+import time
 from collections.abc import Callable
 
 import structlog
@@ -22,6 +22,7 @@ from workers.monitor.steer import Steering
 from workers.monitor.stream_look import StreamLook
 from workers.monitor.sweep import Sweeper
 from workers.monitor.wishes import Wishes
+from workers.stopping import StopSignal
 
 logger = structlog.get_logger(__name__)
 
@@ -30,9 +31,7 @@ STOP_SECONDS = 5.0
 
 def run() -> None:
     """Run all loops until told to stop."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    asked, stop = StopSignal(), threading.Event()
     # A monitor that stands still must not hold up the next one.
     sessions.limit(lock_timeout=10, idle_in_transaction_session_timeout=30)
     checkpoints.leave_to_a_loop()
@@ -55,12 +54,14 @@ def run() -> None:
     for thread in threads:
         thread.start()
     logger.info("the monitor runs")
-    while not stop.wait(1.0):
+    while not asked.wait(1.0):
         if not all(thread.is_alive() for thread in threads):
             logger.error("a loop has ended; the monitor leaves, to be started again")
-            stop.set()
+            break
+    stop.set()
+    until = time.monotonic() + STOP_SECONDS
     for thread in threads:
-        thread.join(STOP_SECONDS)
+        thread.join(max(0.0, until - time.monotonic()))
     publisher.stop()
 
 

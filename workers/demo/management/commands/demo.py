@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import random
-import signal
-import threading
 from typing import Any
 
 from django.conf import settings
@@ -15,6 +13,7 @@ from workers.demo.catalogue import seed_catalogue
 from workers.demo.echo import folder, partners_open
 from workers.demo.producer import Customers
 from workers.demo.schedules import seed_schedules
+from workers.stopping import StopSignal
 
 # The producer waits for a broker by itself; each publish fails soon.
 PUBLISH_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
@@ -24,9 +23,7 @@ class Command(BaseCommand):
     help = "Run the demo shop: its catalogue, its schedules, its partners and its customers."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        stopping = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stopping.set())
+        stopping = StopSignal()
         app.conf.task_publish_retry_policy = PUBLISH_POLICY
         seed_catalogue()
         seed_schedules(timezone.now())
