@@ -65,6 +65,7 @@ OF_ACTION: Document = {
 def document_of(api: NinjaAPI) -> OpenAPISchema:
     """The whole document."""
     told = api.get_openapi_schema()
+    told["components"]["schemas"] = _names_held(told["components"]["schemas"])
     told["components"]["schemas"]["Problem"] = PROBLEM
     for methods in told["paths"].values():
         for method, operation in methods.items():
@@ -79,6 +80,20 @@ def _complete(operation: Document, *, writes: bool) -> None:
         answer["headers"] = {**LIMITS, **(OF_ACTION if writes else {})}
     for status, meaning in {**ALWAYS, **(OF_COMMANDS if writes else {})}.items():
         operation["responses"][status] = _problem(meaning)
+
+
+def _names_held(part: Any) -> Any:
+    """The same, where a pattern that all names of an object must have is said of all: pydantic writes it as
+    one for some of the names, and JSON Schema then takes any others."""
+    if isinstance(part, list):
+        return [_names_held(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    held = {name: _names_held(each) for name, each in part.items() if name != "patternProperties"}
+    for pattern, values in part.get("patternProperties", {}).items():
+        names = {**held.get("propertyNames", {}), "pattern": pattern}
+        held |= {"propertyNames": names, "additionalProperties": values}
+    return held
 
 
 def _problem(meaning: str) -> Document:
