@@ -20,8 +20,7 @@ from workers.monitor.ingest import STREAM
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.django_db(transaction=True)]
 
 GIANT = 20_000_000
-# Of a monitor that reads 20 MB at once: its usual size, and a few copies of that.
-MOST_MEMORY_MB = 300
+MOST_MEMORY_MB = 250
 _numbers = itertools.count()
 
 

@@ -348,8 +348,7 @@ def test_a_worker_without_the_recorder_knows_what_was_revoked(
     stands(task_id, "scheduled")
     act(ana, Revoke(task_id))
     name = f"test@{socket.gethostname()}"
-    # One that is too busy for the first ping is told with the next round, a minute later.
-    eventually(lambda: task_id in (inspect("revoked", name) or ()), 90)
+    eventually(lambda: task_id in (inspect("revoked", name) or ()), 30)
 
 
 @pytest.mark.slow

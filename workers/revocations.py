@@ -31,6 +31,8 @@ from workers.control import Control
 MOST = 1_000
 # How often all that is still open is told again, in seconds.
 RETELL_SECONDS = 60.0
+# A worker may have been too busy to hear, or to answer that it is there: what is new is soon told again.
+TELL_TWICE_SECONDS = 5.0
 # A message may be delivered twice: what was revoked stays on the list for a while, in seconds.
 KEPT_SECONDS = 86_400.0
 # How often is asked who has no recorder, in seconds; the answers take one.
@@ -95,6 +97,7 @@ class Revoker:
         heard = [one for one in met if not one.wish.terminate] + self._terminate(met)
         _note_told(heard)
         self._changed({one.job.pk for one in heard if one.job is not None})
+        self._retell_at = min(self._retell_at, time.monotonic() + TELL_TWICE_SECONDS)
         self._tell_unrecorded(met)
 
     def _may_be_told(self, wish: Revocation) -> bool:

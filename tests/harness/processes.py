@@ -27,6 +27,8 @@ class Process:
         user: str | None = None,
     ) -> None:
         self.log = log
+        # What an earlier one of this name has said is not ours.
+        self._said_before = log.stat().st_size if log.exists() else 0
         self._name = " ".join(argv[1:5])
         with log.open("ab") as output:
             self._popen = subprocess.Popen(
@@ -50,7 +52,7 @@ class Process:
         return self._popen.poll()
 
     def text(self) -> str:
-        return self.log.read_text(errors="replace")
+        return self.log.read_bytes()[self._said_before :].decode(errors="replace")
 
     def says(self, words: str, timeout: float = 30.0) -> None:
         """Wait until its output holds `words`; fail at once if it ends without them."""

@@ -100,8 +100,8 @@ class EventStream:
 
 
 def size_of(entries: Sequence[StreamEntry]) -> int:
-    """Bytes in the fields of these entries."""
-    return sum(map(len, (value for _, fields in entries for value in fields.values())))
+    """Bytes in the fields of these entries, their names included."""
+    return sum(len(name) + len(value) for _, fields in entries for name, value in fields.items())
 
 
 def next_piece(asked: int, came: int, size: int) -> int:

@@ -10,6 +10,8 @@ from workers.monitor.main import run
 
 
 class Command(BaseCommand):
+    # They would load the whole site, its pages and its API, which the monitor has no use for.
+    requires_system_checks = ()
     help = "Record what the workers do. One monitor works, others stand by."
 
     def handle(self, *args: Any, **options: Any) -> None:
