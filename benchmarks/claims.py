@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import statistics
-import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 
 from benchmarks.databases import LABELS, databases
+from benchmarks.places import own_folder, redis_at_a_port
 from benchmarks.report import Row
-from benchmarks.results import SLOTS, in_database, migrate, order
-from benchmarks.workers import FedWorker, Run
-from tests.harness import RedisServer, free_port
+from benchmarks.results import SLOTS, in_database, migrate
+from benchmarks.workers import FedWorker, Run, run_in_turns
 
 WITH, WITHOUT = "with", "without"
 
@@ -20,11 +18,8 @@ WITH, WITHOUT = "with", "without"
 def measure(vendor: str, jobs: int = 1500, pairs: int = 7) -> list[Row]:
     """Rows: jobs a second with and without claims, and what a claim adds, median of the rounds."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nd-b-")))
-        port = str(free_port())
-        server = RedisServer(folder, {"appendfsync": "everysec", "port": port})
-        server.start()
-        stack.callback(server.stop)
+        folder = own_folder(stack)
+        port = redis_at_a_port(stack, folder, appendfsync="everysec")
         url = stack.enter_context(databases(vendor, folder)).fresh()
         plain = in_database(folder, f"redis://127.0.0.1:{port}/1", url, "1")
         spared = in_database(folder, f"redis://127.0.0.1:{port}/2", url, "1")
@@ -34,12 +29,7 @@ def measure(vendor: str, jobs: int = 1500, pairs: int = 7) -> list[Row]:
             WITH: FedWorker("bench-with", folder, plain, SLOTS),
             WITHOUT: FedWorker("bench-without", folder, spared, SLOTS),
         }
-        for worker in workers.values():
-            stack.callback(worker.stop)
-            worker.start(jobs)
-        rounds = [
-            {name: workers[name].run() for name in order(list(workers), number)} for number in range(pairs)
-        ]
+        rounds = run_in_turns(stack, workers, jobs, pairs)
     return _rows(vendor, rounds)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks import viewer
 from benchmarks.databases import Databases, databases
-from tests.harness import Installation, RedisServer
+from tests.harness import Installation, RedisServer, free_port
 from tests.harness.processes import ROOT, clean_environment
 
 SECRET = "a secret for benchmarks alone, long enough to please"
@@ -83,6 +83,20 @@ def place(vendor: str) -> Iterator[Place]:
         here = Place(folder, redis, made, made.fresh())
         here.run("manage.py", "migrate", "--verbosity", "0")
         yield here
+
+
+def own_folder(stack: ExitStack) -> Path:
+    """A folder that is there as long as `stack`."""
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nd-b-")))
+
+
+def redis_at_a_port(stack: ExitStack, folder: Path, **options: str) -> str:
+    """The port of a Redis that lives as long as `stack`."""
+    port = str(free_port())
+    server = RedisServer(folder, {**options, "port": port})
+    server.start()
+    stack.callback(server.stop)
+    return port
 
 
 @contextmanager

@@ -11,22 +11,20 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import redis
 from celery import Celery
 
 import nightdesk
+from benchmarks.places import own_folder, redis_at_a_port
 from benchmarks.report import Row, percentile
 from nightdesk import Options
 from nightdesk.recorder import Recorder
-from tests.harness import RedisServer, free_port
 
 PACE = 0.005
 EVENTS_A_JOB = ("task-received", "task-started", "task-succeeded")
@@ -39,7 +37,7 @@ def measure(seconds: float = 30.0) -> list[Row]:
         broker, stream = (_server(stack) for _ in range(2))
         app = Celery("bench", broker=broker)
         nightdesk.uninstall()  # that of the app which Django has loaded
-        recorder = TimedRecorder(app, Options(url=stream, spool=_folder(stack)))
+        recorder = TimedRecorder(app, Options(url=stream, spool=str(own_folder(stack))))
         recorder.connect()
         stack.callback(recorder.disconnect)
         events = _Events(app)
@@ -91,16 +89,9 @@ def _work(app: Celery, events: _Events, until: float) -> None:
         time.sleep(PACE)
 
 
-def _folder(stack: ExitStack) -> str:
-    return stack.enter_context(tempfile.TemporaryDirectory(prefix="nd-b-"))
-
-
 def _server(stack: ExitStack) -> str:
     """The address of a Redis of its own."""
-    port = str(free_port())
-    server = RedisServer(Path(_folder(stack)), {"appendonly": "no", "port": port})
-    server.start()
-    stack.callback(server.stop)
+    port = redis_at_a_port(stack, own_folder(stack), appendonly="no")
     return f"redis://127.0.0.1:{port}/0"
 
 

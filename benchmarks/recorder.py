@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import statistics
-import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 import redis
 
+from benchmarks.places import own_folder, redis_at_a_port
 from benchmarks.report import Row
-from benchmarks.workers import FedWorker, Program, Run
-from tests.harness import RedisServer, free_port
+from benchmarks.workers import FedWorker, Program, Run, run_in_turns
 
 PLAIN = "plain -E"
 SLOTS = 2
@@ -28,17 +27,13 @@ VARIANTS: Mapping[str, Mapping[str, str]] = {
 def measure(jobs: int = 3000, pairs: int = 9) -> list[Row]:
     """Rows: median CPU a job of each variant, and its ratio to plain Celery, pair by pair."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nd-b-")))
-        port = str(free_port())
-        server = RedisServer(folder, {"appendonly": "no", "port": port})
-        server.start()
-        stack.callback(server.stop)
-        workers = {}
-        for number, (name, env) in enumerate(VARIANTS.items()):
-            workers[name] = FedWorker(f"bench-{number}", folder, _program(folder, port, number, env), SLOTS)
-            stack.callback(workers[name].stop)
-            workers[name].start(jobs)
-        rounds = [{name: workers[name].run() for name in _order(number)} for number in range(pairs)]
+        folder = own_folder(stack)
+        port = redis_at_a_port(stack, folder, appendonly="no")
+        workers = {
+            name: FedWorker(f"bench-{number}", folder, _program(folder, port, number, env), SLOTS)
+            for number, (name, env) in enumerate(VARIANTS.items())
+        }
+        rounds = run_in_turns(stack, workers, jobs, pairs)
     return _rows(rounds)
 
 
@@ -53,12 +48,6 @@ def _program(folder: Path, port: str, number: int, env: Mapping[str, str]) -> Pr
         forget=database.flushdb,
         results=lambda: int(database.dbsize()),
     )
-
-
-def _order(number: int) -> list[str]:
-    """Who runs first changes from round to round."""
-    names = list(VARIANTS)
-    return names if number % 2 else names[::-1]
 
 
 def _rows(rounds: list[dict[str, Run]]) -> list[Row]:

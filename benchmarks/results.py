@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import statistics
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,9 +13,9 @@ import psycopg
 import redis
 
 from benchmarks.databases import LABELS, POSTGRESQL, SQLITE, databases
+from benchmarks.places import own_folder, redis_at_a_port
 from benchmarks.report import Row
-from benchmarks.workers import FedWorker, Program, Run
-from tests.harness import RedisServer, free_port
+from benchmarks.workers import FedWorker, Program, Run, run_in_turns
 from tests.harness.processes import Process, clean_environment, python
 
 TABLE = "django_celery_results_taskresult"
@@ -35,23 +34,15 @@ WAYS = {
 def measure(vendor: str, jobs: int = 2000, pairs: int = 7) -> list[Row]:
     """Rows: jobs a second of each, and the median of each ratio to Redis, round by round."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nd-b-")))
-        port = str(free_port())
-        server = RedisServer(folder, {"appendfsync": "everysec", "port": port})
-        server.start()
-        stack.callback(server.stop)
+        folder = own_folder(stack)
+        port = redis_at_a_port(stack, folder, appendfsync="everysec")
         url = stack.enter_context(databases(vendor, folder)).fresh()
         programs = {IN_REDIS: _in_redis(folder, port, url)}
         for number, (way, durable) in enumerate(WAYS[vendor].items(), 2):
             programs[way] = in_database(folder, f"redis://127.0.0.1:{port}/{number}", url, durable)
         migrate(folder, programs[IN_REDIS])
         workers = dict(zip(programs, _workers(folder, list(programs.values())), strict=True))
-        for worker in workers.values():
-            stack.callback(worker.stop)
-            worker.start(jobs)
-        rounds = [
-            {name: workers[name].run() for name in order(list(workers), number)} for number in range(pairs)
-        ]
+        rounds = run_in_turns(stack, workers, jobs, pairs)
     return _rows(vendor, rounds)
 
 
@@ -122,11 +113,6 @@ def migrate(folder: Path, program: Program) -> None:
         folder / "migrate.log",
     )
     assert migrated.wait(120) == 0, migrated.text()[-3000:]
-
-
-def order(names: list[str], number: int) -> list[str]:
-    """Who runs first changes from round to round."""
-    return names if number % 2 else names[::-1]
 
 
 def _rows(vendor: str, rounds: list[dict[str, Run]]) -> list[Row]:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +84,21 @@ class FedWorker:
 
     def _cpu(self) -> float:
         return sum(cpu_seconds(pid) for pid in family(self._processes[-1].pid))
+
+
+def run_in_turns(
+    stack: ExitStack, workers: Mapping[str, FedWorker], jobs: int, rounds: int
+) -> list[dict[str, Run]]:
+    """What each took, round by round, all of them kept ready for as long as `stack` lives."""
+    for worker in workers.values():
+        stack.callback(worker.stop)
+        worker.start(jobs)
+    return [{name: workers[name].run() for name in _order(list(workers), number)} for number in range(rounds)]
+
+
+def _order(names: list[str], number: int) -> list[str]:
+    """Who runs first changes from round to round."""
+    return names if number % 2 else names[::-1]
 
 
 def family(pid: int) -> list[int]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
 
 import workers.commands  # noqa: F401 it fills the registry
 from dashboard.visitors import address_of, user_of
@@ -16,9 +19,15 @@ from jobs.models.people import OPEN_OUTCOMES, Outcome
 from jobs.perform import Actor, Command, Refused, perform
 from jobs.values import storable
 
+View = Callable[..., HttpResponse]
 NONCE = re.compile(r"[A-Za-z0-9_-]{8,64}")
 # What a refusal means to HTTP; anything else is a conflict with how things stand.
 STATUSES = {"permission": 403, "reach": 403, "read_only": 403, "missing": 404, "form": 400}
+
+
+def asking(view: View) -> View:
+    """A page that asks before it acts: shown anew each time, and what it asks for is done by a POST."""
+    return require_http_methods(["GET", "HEAD", "POST"])(never_cache(view))
 
 
 def actor_of(request: HttpRequest) -> Actor:

@@ -27,7 +27,7 @@ from django_celery_beat.models import (
 from django_celery_results.models import GroupResult, TaskResult
 
 import dashboard.trigger_admin  # noqa: F401 it registers itself
-from dashboard.admin_audit import Audited
+from dashboard.admin_audit import Audited, AuditedByOne
 from dashboard.schedule_rows import queue_of
 from jobs import access
 from jobs.models import Action, Gap, Job, Quarantine, Reach, Token, Worker
@@ -164,24 +164,10 @@ class ReachAdmin(Audited):
 # What Beat sends, and when
 
 
-class OfSchedules(Audited):
-    """Our own permission decides, not Django's five times four."""
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return self.may_change(request)
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self.may_change(request, obj)
-
-    def may_add(self, request: HttpRequest, *of: Any) -> bool:
-        return self.may_change(request)
-
+class OfSchedules(AuditedByOne):
     def may_change(self, request: HttpRequest, obj: Any = None) -> bool:
         """Schedules show what their jobs will carry."""
         return access.has(request.user, "edit_schedule") and access.has(request.user, "view_payload")
-
-    def may_delete(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self.may_change(request, obj)
 
 
 def _reaches(request: HttpRequest, row: PeriodicTask) -> bool:

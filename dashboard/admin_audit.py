@@ -109,6 +109,22 @@ class Audited(admin.ModelAdmin):  # type: ignore[type-arg]
             raise
 
 
+class AuditedByOne(Audited):
+    """Who may change it may see, add and delete it: a permission of our own decides, not Django's four."""
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.may_change(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.may_change(request, obj)
+
+    def may_add(self, request: HttpRequest, *of: Any) -> bool:
+        return self.may_change(request)
+
+    def may_delete(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.may_change(request, obj)
+
+
 Change = tuple[dict[str, Any], dict[str, Any]]
 
 

@@ -11,8 +11,8 @@ from django.utils.translation import gettext as _
 from dashboard.visitors import hindrance
 from jobs.models import ENDED, Job, Revocation, State
 from jobs.perform import Refused
-from workers.commands import jobs as commands
-from workers.commands.jobs import Rerun, Retry, Revoke, Terminate
+from workers.commands.jobs import Rerun, Retry, Revoke, Terminate, payload_of
+from workers.eligibility import why_not_rerun, why_not_retry, why_not_revoke, why_not_terminate, worker_of
 from workers.second_lives import why_not_now
 
 
@@ -31,14 +31,14 @@ class Buttons:
 
 def buttons(request: HttpRequest, job: Job) -> Buttons:
     """A few statements: permissions, the worker, and what was wished."""
-    payload = commands.payload_of(job)
-    worker = commands.worker_of(job) if job.state == State.RUNNING else None
+    payload = payload_of(job)
+    worker = worker_of(job) if job.state == State.RUNNING else None
     return Buttons(
-        retry=_why(request, Retry, job, commands.why_not_retry(job, payload) or why_not_now(job)),
-        rerun=_why(request, Rerun, job, commands.why_not_rerun(job)),
-        revoke=_why(request, Revoke, job, commands.why_not_revoke(job) or _asked(job)),
+        retry=_why(request, Retry, job, why_not_retry(job, payload) or why_not_now(job)),
+        rerun=_why(request, Rerun, job, why_not_rerun(job)),
+        revoke=_why(request, Revoke, job, why_not_revoke(job) or _asked(job)),
         terminate=_why(
-            request, Terminate, job, commands.why_not_terminate(job, worker, timezone.now()) or _ending(job)
+            request, Terminate, job, why_not_terminate(job, worker, timezone.now()) or _ending(job)
         ),
         ended=job.state in ENDED,
         runs=job.state == State.RUNNING,

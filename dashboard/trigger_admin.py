@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from dashboard.admin_audit import Audited
+from dashboard.admin_audit import AuditedByOne
 from jobs import access
 from jobs.models import Trigger
 from workers.signatures import own_task_names
@@ -59,7 +59,7 @@ class TriggerForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Trigger)
-class TriggerAdmin(Audited):
+class TriggerAdmin(AuditedByOne):
     """For those who may run any task: a trigger does."""
 
     form = TriggerForm
@@ -85,18 +85,6 @@ class TriggerAdmin(Audited):
         address = reverse("trigger", args=[trigger.pk])
         return format_html('<a href="{}">{}</a>', address, _("what fired, what did not, and a rehearsal"))
 
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return self.may_change(request)
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self.may_change(request, obj)
-
-    def may_add(self, request: HttpRequest, *of: Any) -> bool:
-        return self.may_change(request)
-
     def may_change(self, request: HttpRequest, obj: Any = None) -> bool:
         may = access.has(request.user, "run_task")
         return may and access.spans_of(request.user) is None
-
-    def may_delete(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self.may_change(request, obj)

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from django.db.models import Q
 
 from jobs.models import Action, Cluster
 from jobs.models.people import Outcome
-from jobs.perform import LONGEST_DETAIL, LONGEST_REASON, REDACTOR, TEXT_LENGTH, Via
+from jobs.perform import LONGEST_DETAIL, LONGEST_REASON, Via, without_secrets
 from jobs.scopes import EVERYTHING
 from jobs.search import Candidates
 
@@ -61,8 +60,8 @@ def write_down(deed: Deed) -> Action:
         task=deed.task,
         queue=deed.queue,
         reason=_text(deed.reason)[:LONGEST_REASON],
-        before=_json(deed.before),
-        after=_json(deed.after),
+        before=None if deed.before is None else without_secrets(deed.before),
+        after=None if deed.after is None else without_secrets(deed.after),
         count=1,
         outcome=Outcome.REFUSED if deed.refusal else Outcome.DONE,
         refusal=deed.refusal,
@@ -73,14 +72,6 @@ def write_down(deed: Deed) -> Action:
 def _text(text: str) -> str:
     """As PostgreSQL takes it."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
-
-
-def _json(value: Any) -> str | None:
-    return (
-        None
-        if value is None
-        else orjson.dumps(REDACTOR.clean(value, TEXT_LENGTH).value, default=str).decode()
-    )
 
 
 @dataclass(frozen=True)

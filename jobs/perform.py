@@ -14,14 +14,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
-import orjson
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils.crypto import salted_hmac
 
 from jobs import access
 from jobs.models.people import OPEN_OUTCOMES, Action, Outcome
-from jobs.values import storable
+from jobs.values import storable_json
 from nightdesk.options import SENSITIVE_KEYS
 from nightdesk.redaction import Redactor
 
@@ -190,8 +189,8 @@ def _written(by: Actor, command: Command, subject: Subject, reason: str, once: s
         task=subject.task and subject.task[:LONGEST_NAME],
         queue=subject.queue and subject.queue[:LONGEST_NAME],
         reason=reason,
-        arguments=_told(arguments_of(command)),
-        before=None if subject.before is None else _told(subject.before),
+        arguments=without_secrets(arguments_of(command)),
+        before=None if subject.before is None else without_secrets(subject.before),
         count=subject.count,
         once=once,
         digest=None if once is None else _digest(command),
@@ -203,13 +202,9 @@ def arguments_of(command: Command) -> dict[str, Any]:
     return dataclasses.asdict(command)  # type: ignore[call-overload, no-any-return]
 
 
-def _told(value: Any) -> str:
-    """JSON of it, without secrets."""
-    cleaned = REDACTOR.clean(value, TEXT_LENGTH).value
-    try:
-        return orjson.dumps(cleaned, default=str).decode()
-    except TypeError:  # half a surrogate pair, a number beyond 64 bits
-        return storable(json.dumps(cleaned, default=str, ensure_ascii=False))
+def without_secrets(value: Any) -> str:
+    """JSON of it, as the audit keeps it."""
+    return storable_json(REDACTOR.clean(value, TEXT_LENGTH).value)
 
 
 def _refused(action: Action, refusal: Refused) -> Action:
@@ -233,7 +228,7 @@ def _changes(settled: Settled, refusal: str | None) -> dict[str, Any]:
     told = {
         "outcome": settled.outcome if settled.outcome != Outcome.ASKED else None,
         "detail": settled.detail[:LONGEST_DETAIL] or None,
-        "after": None if settled.after is None else _told(settled.after),
+        "after": None if settled.after is None else without_secrets(settled.after),
         "count": settled.count,
         "refusal": refusal,
         "settled_at": None if settled.outcome in OPEN_OUTCOMES else datetime.now(UTC),
@@ -255,7 +250,7 @@ def _same(earlier: Action, command: Command) -> Action:
 def _carries(earlier: Action, command: Command) -> bool:
     """Whether the arguments are the same. What was done before there were digests goes by what is shown."""
     if earlier.digest is None:
-        return earlier.arguments == _told(arguments_of(command))
+        return earlier.arguments == without_secrets(arguments_of(command))
     return earlier.digest == _digest(command)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
+
+import orjson
 
 NAME_LENGTH = 255
 EXCEPTION_LENGTH = 500
@@ -20,6 +23,14 @@ def storable(value: str) -> str:
     if value.isascii():
         return value.replace("\x00", "\ufffd") if "\x00" in value else value
     return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def storable_json(value: Any) -> str:
+    """JSON of it without what databases, and those who read JSON strictly, refuse."""
+    try:
+        return orjson.dumps(value, default=str).decode()
+    except TypeError:  # half a surrogate pair, a number beyond 64 bits
+        return storable(json.dumps(value, default=str, ensure_ascii=False))
 
 
 def name(value: Any, longest: int = NAME_LENGTH) -> str | None:

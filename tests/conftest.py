@@ -11,11 +11,13 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models.signals import post_migrate
+from django.test import Client
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from jobs.models import Cluster
-from tests.harness import Installation, PostgresServer, RedisServer
+from nightdesk import recorder
+from tests.harness import Installation, PostgresServer, Process, RedisServer
 from workers.triggers import rules
 
 # How long an example takes depends on what else the machine does.
@@ -115,6 +117,29 @@ def database_url(server: PostgresServer | None) -> str:
 
 
 @pytest.fixture
+def published_from_here(redis_url: str) -> Iterator[None]:
+    """This process publishes: what is pending is sent, and the next test is a new producer."""
+    recorder_here = recorder.installed()
+    assert recorder_here is not None
+    recorder_here.writer.restart()
+    yield
+    recorder_here.drain()
+
+
+@pytest.fixture
+def monitor(installation: Installation) -> Process:
+    """A monitor of this test's own."""
+    return installation.monitor()
+
+
+@pytest.fixture
 def ops(db: None) -> User:
     """A signed-in person may be this one: an administrator."""
     return User.objects.create_superuser("ops", password="a long night at the desk")
+
+
+@pytest.fixture
+def visitor(client: Client, ops: User) -> Client:
+    """A browser in which `ops` is signed in."""
+    client.force_login(ops)
+    return client

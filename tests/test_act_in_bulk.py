@@ -27,7 +27,8 @@ from workers.bulk import acting, gathering
 from workers.bulk.acting import act_on_some
 from workers.bulk.following import follow, stop_if_it_goes_wrong
 from workers.commands.bulk import BulkAbort, BulkPause, BulkPreview, BulkResume, BulkStart
-from workers.commands.jobs import Retry, retry_message
+from workers.commands.jobs import Retry
+from workers.messages import retry_message
 from workers.monitor.bulks import BulkRunner, Pace
 
 pytestmark = pytest.mark.django_db

@@ -31,12 +31,6 @@ def recorded(state: str = "failed", **facts: Any) -> Job:
     return job
 
 
-@pytest.fixture
-def page(client: Client, ops: User) -> Client:
-    client.force_login(ops)
-    return client
-
-
 def text(client: Client, address: str, status: int = 200) -> str:
     response = client.get(address)
     assert response.status_code == status
@@ -54,26 +48,26 @@ def post(client: Client, address: str, **form: str) -> Any:
     return client.post(address, {"once": NONCE, **form})
 
 
-def test_a_failed_job_is_retried_by_one_press(page: Client) -> None:
+def test_a_failed_job_is_retried_by_one_press(visitor: Client) -> None:
     job = recorded()
-    assert 'data-kind="main"' in button(text(page, "/jobs/first/"), "Retry")
-    response = post(page, f"/jobs/~{job.pk}/retry/")
+    assert 'data-kind="main"' in button(text(visitor, "/jobs/first/"), "Retry")
+    response = post(visitor, f"/jobs/~{job.pk}/retry/")
     assert response["Location"] == "/jobs/first/"
-    assert "Asked for a new job with the same body" in text(page, "/jobs/first/")
+    assert "Asked for a new job with the same body" in text(visitor, "/jobs/first/")
     assert Outgoing.objects.get().body == BODY
 
 
-def test_a_press_that_is_sent_twice_is_one_retry(page: Client) -> None:
+def test_a_press_that_is_sent_twice_is_one_retry(visitor: Client) -> None:
     job = recorded()
     for _ in range(2):
-        post(page, f"/jobs/~{job.pk}/retry/")
+        post(visitor, f"/jobs/~{job.pk}/retry/")
     assert Outgoing.objects.count() == 1
 
 
-def test_a_job_that_has_succeeded_is_run_again_only_after_a_question(page: Client) -> None:
+def test_a_job_that_has_succeeded_is_run_again_only_after_a_question(visitor: Client) -> None:
     job = recorded("succeeded")
-    assert f'href="/jobs/~{job.pk}/retry/"' in button(text(page, "/jobs/first/"), "Run again")
-    assert "may be done a second time" in text(page, f"/jobs/~{job.pk}/retry/")
+    assert f'href="/jobs/~{job.pk}/retry/"' in button(text(visitor, "/jobs/first/"), "Run again")
+    assert "may be done a second time" in text(visitor, f"/jobs/~{job.pk}/retry/")
     assert not Outgoing.objects.exists()
 
 
@@ -88,10 +82,10 @@ def test_a_job_that_has_succeeded_is_run_again_only_after_a_question(page: Clien
     ],
 )
 def test_a_button_that_is_off_says_why(
-    page: Client, state: str, facts: dict[str, Any], words: str, why: str
+    visitor: Client, state: str, facts: dict[str, Any], words: str, why: str
 ) -> None:
     recorded(state, **facts)
-    tag = button(text(page, "/jobs/first/"), words)
+    tag = button(text(visitor, "/jobs/first/"), words)
     assert 'aria-disabled="true"' in tag
     assert why in tag
 
@@ -108,26 +102,26 @@ def test_a_viewer_is_shown_the_buttons_and_why_they_are_off(client: Client) -> N
     assert not Outgoing.objects.exists()
 
 
-def test_a_revocation_is_asked_for_confirmed_and_shown_as_not_yet_true(page: Client) -> None:
+def test_a_revocation_is_asked_for_confirmed_and_shown_as_not_yet_true(visitor: Client) -> None:
     job = recorded("queued")
-    assert f'href="/jobs/~{job.pk}/revoke/"' in button(text(page, "/jobs/first/"), "Revoke")
-    assert "This can't be taken back" in text(page, f"/jobs/~{job.pk}/revoke/")
+    assert f'href="/jobs/~{job.pk}/revoke/"' in button(text(visitor, "/jobs/first/"), "Revoke")
+    assert "This can't be taken back" in text(visitor, f"/jobs/~{job.pk}/revoke/")
     assert not Revocation.objects.exists()
-    response = post(page, f"/jobs/~{job.pk}/revoke/", reason="wrong customer")
+    response = post(visitor, f"/jobs/~{job.pk}/revoke/", reason="wrong customer")
     assert response["Location"] == "/jobs/first/"
-    content = text(page, "/jobs/first/")
+    content = text(visitor, "/jobs/first/")
     assert "Revoking…" in content
     assert "Asked, not yet confirmed: workers have not been told." in content
     assert "wrong customer" in content
     assert "That is under way." in button(content, "Revoke")
     assert Job.objects.get().state == "queued"
     Revocation.objects.update(told_at=datetime.now(UTC))
-    assert "Workers know" in text(page, "/jobs/first/")
+    assert "Workers know" in text(visitor, "/jobs/first/")
 
 
-def test_what_has_ended_is_not_revoked(page: Client) -> None:
+def test_what_has_ended_is_not_revoked(visitor: Client) -> None:
     job = recorded("succeeded")
-    response = post(page, f"/jobs/~{job.pk}/revoke/")
+    response = post(visitor, f"/jobs/~{job.pk}/revoke/")
     assert response.status_code == 409
     assert b"It has ended already: succeeded." in response.content
     assert not Revocation.objects.exists()
@@ -140,56 +134,56 @@ def worker(pool: str = "prefork") -> None:
     )
 
 
-def test_a_running_job_is_terminated_with_a_signal_of_choice(page: Client) -> None:
+def test_a_running_job_is_terminated_with_a_signal_of_choice(visitor: Client) -> None:
     worker()
     job = recorded("running", worker="w@host")
-    assert 'data-kind="danger"' in button(text(page, "/jobs/first/"), "Terminate")
-    content = text(page, f"/jobs/~{job.pk}/terminate/")
+    assert 'data-kind="danger"' in button(text(visitor, "/jobs/first/"), "Terminate")
+    content = text(visitor, f"/jobs/~{job.pk}/terminate/")
     assert re.findall(r'<option value="(\w+)"', content) == ["SIGTERM", "SIGUSR1", "SIGKILL"]
-    post(page, f"/jobs/~{job.pk}/terminate/", signal="SIGKILL")
+    post(visitor, f"/jobs/~{job.pk}/terminate/", signal="SIGKILL")
     wish = Revocation.objects.get()
     assert (wish.terminate, wish.signal) == (True, "SIGKILL")
-    assert "Terminating by SIGKILL…" in text(page, "/jobs/first/")
+    assert "Terminating by SIGKILL…" in text(visitor, "/jobs/first/")
 
 
-def test_a_signal_that_is_no_signal_is_refused(page: Client) -> None:
+def test_a_signal_that_is_no_signal_is_refused(visitor: Client) -> None:
     worker()
     job = recorded("running", worker="w@host")
-    assert post(page, f"/jobs/~{job.pk}/terminate/", signal="SIGSTOP").status_code == 409
+    assert post(visitor, f"/jobs/~{job.pk}/terminate/", signal="SIGSTOP").status_code == 409
     assert not Revocation.objects.exists()
 
 
-def test_a_pool_that_can_end_no_job_has_the_button_off(page: Client) -> None:
+def test_a_pool_that_can_end_no_job_has_the_button_off(visitor: Client) -> None:
     worker("threads")
     recorded("running", worker="w@host")
-    assert "a pool of threads can't end a job" in button(text(page, "/jobs/first/"), "Terminate")
+    assert "a pool of threads can't end a job" in button(text(visitor, "/jobs/first/"), "Terminate")
 
 
-def test_the_form_for_a_rerun_holds_what_the_job_carried(page: Client) -> None:
+def test_the_form_for_a_rerun_holds_what_the_job_carried(visitor: Client) -> None:
     job = recorded()
-    content = html.unescape(text(page, f"/jobs/~{job.pk}/rerun/"))
+    content = html.unescape(text(visitor, f"/jobs/~{job.pk}/rerun/"))
     assert '"note": "as it was"' in content
     assert "This task is not known here" in content
 
 
-def test_the_difference_is_shown_before_anything_happens(page: Client) -> None:
+def test_the_difference_is_shown_before_anything_happens(visitor: Client) -> None:
     job = recorded()
     address = f"/jobs/~{job.pk}/rerun/"
     form = {"args": "[1, 3]", "kwargs": '{"note": "as it was"}', "queue": "low", "priority": "", "eta": ""}
-    content = html.unescape(page.post(address, form).content.decode())
+    content = html.unescape(visitor.post(address, form).content.decode())
     assert '<span class="diff-old">-   2\n</span><span class="diff-new">+   3\n</span>' in content
     assert '<span class="diff-old">- default\n</span><span class="diff-new">+ low\n</span>' in content
     assert "As it was." in content
     assert not Action.objects.exists()
-    response = post(page, address, step="run", **form)
+    response = post(visitor, address, step="run", **form)
     assert response["Location"] == "/jobs/first/"
     row = Outgoing.objects.get()
     assert (row.queue, made_by(Action.objects.get())) == ("low", row.task_id)
 
 
-def test_going_back_to_the_form_keeps_what_was_typed(page: Client) -> None:
+def test_going_back_to_the_form_keeps_what_was_typed(visitor: Client) -> None:
     job = recorded()
-    response = page.post(f"/jobs/~{job.pk}/rerun/", {"args": "[7]", "kwargs": "{}", "step": "edit"})
+    response = visitor.post(f"/jobs/~{job.pk}/rerun/", {"args": "[7]", "kwargs": "{}", "step": "edit"})
     assert b"[7]</textarea>" in response.content
     assert not Action.objects.exists()
 
@@ -205,10 +199,10 @@ def test_going_back_to_the_form_keeps_what_was_typed(page: Client) -> None:
     ],
 )
 def test_arguments_that_do_not_fit_are_named_at_the_form(
-    page: Client, task: str, args: str, why: str
+    visitor: Client, task: str, args: str, why: str
 ) -> None:
     job = recorded(task=task, kwargs="{}", body="[[1, 2], {}, {}]")
-    response = post(page, f"/jobs/~{job.pk}/rerun/", args=args, kwargs="{}", step="run")
+    response = post(visitor, f"/jobs/~{job.pk}/rerun/", args=args, kwargs="{}", step="run")
     assert response.status_code == 400
     assert why in html.unescape(response.content.decode())
     assert not Outgoing.objects.exists()
@@ -229,24 +223,24 @@ def test_who_may_not_see_what_jobs_carry_is_not_shown_it_in_the_form(client: Cli
     assert Outgoing.objects.get().body.startswith('[[1, 2], {"note": "as it was"}')
 
 
-def test_a_job_shows_the_lives_before_and_after_it(page: Client) -> None:
+def test_a_job_shows_the_lives_before_and_after_it(visitor: Client) -> None:
     recorded()
     recorded(task_id="second", retry_of="first")
-    assert 'href="/jobs/second/"' in text(page, "/jobs/first/")
-    assert 'href="/jobs/first/"' in text(page, "/jobs/second/")
+    assert 'href="/jobs/second/"' in text(visitor, "/jobs/first/")
+    assert 'href="/jobs/first/"' in text(visitor, "/jobs/second/")
 
 
-def test_any_task_is_run_from_a_form_built_on_its_signature(page: Client) -> None:
-    content = text(page, f"/run/?task={ADD}")
+def test_any_task_is_run_from_a_form_built_on_its_signature(visitor: Client) -> None:
+    content = text(visitor, f"/run/?task={ADD}")
     assert "A whole number, needed." in html.unescape(content)
     form = {"task": ADD, "value-x": "2", "value-y": "3"}
-    response = post(page, "/run/", **form)
+    response = post(visitor, "/run/", **form)
     assert response["Location"] == f"/jobs/?task={ADD}"
     assert Outgoing.objects.get().body.startswith('[[], {"x": 2, "y": 3}')
 
 
-def test_a_task_says_what_it_does(page: Client) -> None:
-    assert "Append a line to a file" in text(page, "/run/?task=tests.tasks.note")
+def test_a_task_says_what_it_does(visitor: Client) -> None:
+    assert "Append a line to a file" in text(visitor, "/run/?task=tests.tasks.note")
 
 
 @pytest.mark.parametrize(
@@ -258,16 +252,16 @@ def test_a_task_says_what_it_does(page: Client) -> None:
         ({"value-x": "2", "value-y": "3", "eta": "tomorrow"}, "Enter a valid date/time."),
     ],
 )
-def test_a_form_with_faults_runs_nothing(page: Client, form: dict[str, str], why: str) -> None:
-    response = post(page, "/run/", task=ADD, **form)
+def test_a_form_with_faults_runs_nothing(visitor: Client, form: dict[str, str], why: str) -> None:
+    response = post(visitor, "/run/", task=ADD, **form)
     assert response.status_code == 400
     assert why in response.content.decode()
     assert not Outgoing.objects.exists()
 
 
-def test_what_a_task_gathers_is_given_as_json(page: Client) -> None:
+def test_what_a_task_gathers_is_given_as_json(visitor: Client) -> None:
     form = {"value-text": "boom", "value-carried": '{"order": 7}'}
-    post(page, "/run/", task="tests.tasks.fail_with", **form)
+    post(visitor, "/run/", task="tests.tasks.fail_with", **form)
     assert Outgoing.objects.get().body.startswith('[[], {"order": 7, "text": "boom"}')
 
 
@@ -284,56 +278,56 @@ def test_an_operator_may_look_at_the_form_and_not_run_it(client: Client) -> None
 
 @pytest.mark.parametrize("deed", ["retry", "rerun", "revoke", "terminate"])
 @pytest.mark.parametrize("number", ["99", str(2**64)])
-def test_a_job_that_is_not_there_has_no_pages(page: Client, deed: str, number: str) -> None:
-    assert page.get(f"/jobs/~{number}/{deed}/").status_code == 404
-    assert post(page, f"/jobs/~{number}/{deed}/").status_code == 404
+def test_a_job_that_is_not_there_has_no_pages(visitor: Client, deed: str, number: str) -> None:
+    assert visitor.get(f"/jobs/~{number}/{deed}/").status_code == 404
+    assert post(visitor, f"/jobs/~{number}/{deed}/").status_code == 404
 
 
-def test_what_a_job_carries_is_escaped_in_its_forms(page: Client) -> None:
+def test_what_a_job_carries_is_escaped_in_its_forms(visitor: Client) -> None:
     bad = "</textarea><script>alert(1)</script>"
     job = recorded(task=f"shop.{bad}", args=f'["{bad}"]', body=f'[["{bad}"], {{}}, {{}}]')
     for deed in ("retry", "rerun", "revoke", "terminate"):
-        assert "<script>alert" not in text(page, f"/jobs/~{job.pk}/{deed}/")
-    checked = page.post(f"/jobs/~{job.pk}/rerun/", {"args": f'["{bad}!"]', "kwargs": "{}"})
+        assert "<script>alert" not in text(visitor, f"/jobs/~{job.pk}/{deed}/")
+    checked = visitor.post(f"/jobs/~{job.pk}/rerun/", {"args": f'["{bad}!"]', "kwargs": "{}"})
     assert b"<script>alert" not in checked.content
 
 
-def test_a_retry_that_is_on_its_way_has_the_button_off(page: Client) -> None:
+def test_a_retry_that_is_on_its_way_has_the_button_off(visitor: Client) -> None:
     job = recorded()
-    post(page, f"/jobs/~{job.pk}/retry/")
-    assert "It is being retried already." in text(page, "/jobs/first/")
-    assert post(page, f"/jobs/~{job.pk}/retry/", once="another-nonce").status_code == 409
+    post(visitor, f"/jobs/~{job.pk}/retry/")
+    assert "It is being retried already." in text(visitor, "/jobs/first/")
+    assert post(visitor, f"/jobs/~{job.pk}/retry/", once="another-nonce").status_code == 409
     assert Outgoing.objects.count() == 1
 
 
-def test_half_a_surrogate_pair_is_shown_and_sent_as_it_was(page: Client) -> None:
+def test_half_a_surrogate_pair_is_shown_and_sent_as_it_was(visitor: Client) -> None:
     args = r'["half \ud83d", "ä"]'
     body = BODY.replace("[1, 2]", args)
     job = recorded(body=body, args=args)
-    form = html.unescape(text(page, f"/jobs/~{job.pk}/rerun/"))
+    form = html.unescape(text(visitor, f"/jobs/~{job.pk}/rerun/"))
     assert r'"half \ud83d"' in form
     assert '"ä"' in form
     asked = {"args": args.replace("ä", "ö"), "kwargs": "{}"}
-    assert post(page, f"/jobs/~{job.pk}/rerun/", step="check", **asked).status_code == 200
-    post(page, f"/jobs/~{job.pk}/rerun/", step="run", **asked)
+    assert post(visitor, f"/jobs/~{job.pk}/rerun/", step="check", **asked).status_code == 200
+    post(visitor, f"/jobs/~{job.pk}/rerun/", step="run", **asked)
     assert Outgoing.objects.get().body.startswith(r'[["half \ud83d", "\u00f6"]')
-    assert text(page, f"/audit/{Action.objects.get().pk}/")
+    assert text(visitor, f"/audit/{Action.objects.get().pk}/")
 
 
-def test_an_action_of_old_with_half_a_surrogate_pair_has_its_page(page: Client, ops: User) -> None:
+def test_an_action_of_old_with_half_a_surrogate_pair_has_its_page(visitor: Client, ops: User) -> None:
     now = datetime.now(UTC)
     action = Action.objects.create(at=now, user=ops, who="ops", arguments=r'{"args":["\ud83e"]}')
-    assert r"\ud83e" in text(page, f"/audit/{action.pk}/")
+    assert r"\ud83e" in text(visitor, f"/audit/{action.pk}/")
 
 
-def test_what_databases_refuse_is_kept_out_of_a_reason(page: Client) -> None:
+def test_what_databases_refuse_is_kept_out_of_a_reason(visitor: Client) -> None:
     job = recorded()
-    post(page, f"/jobs/~{job.pk}/retry/", reason="a\0b")
+    post(visitor, f"/jobs/~{job.pk}/retry/", reason="a\0b")
     assert Action.objects.get().reason == "a\N{REPLACEMENT CHARACTER}b"
 
 
-def test_what_databases_refuse_is_kept_out_of_a_choice_of_jobs(page: Client) -> None:
+def test_what_databases_refuse_is_kept_out_of_a_choice_of_jobs(visitor: Client) -> None:
     recorded()
-    page.post("/bulk/", {"once": NONCE, "deed": "retry", "job": ["first", "a\0b"]})
+    visitor.post("/bulk/", {"once": NONCE, "deed": "retry", "job": ["first", "a\0b"]})
     assert "\\u0000" not in Action.objects.get().arguments
     assert Action.objects.get().outcome == Outcome.DONE

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from graphlib import TopologicalSorter
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -34,11 +36,27 @@ def sources(package: str) -> Iterator[Path]:
 def imports(path: Path) -> Iterator[str]:
     """The full names of the modules that a file imports, wherever in the file."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are absolute"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        yield from imported_by(node, path)
+
+
+def imports_at_once(body: Iterable[ast.stmt], path: Path) -> Iterator[str]:
+    """Those that it imports while it is itself imported."""
+    for node in body:
+        yield from imported_by(node, path)
+        if isinstance(node, ast.If) and ast.unparse(node.test) != "TYPE_CHECKING":
+            yield from imports_at_once([*node.body, *node.orelse], path)
+
+
+def imported_by(node: ast.AST, path: Path) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert node.level == 0, f"{path}: imports are absolute"
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 def is_within(name: str, package: str) -> bool:
@@ -55,6 +73,20 @@ def test_imports_go_one_way(package: str) -> None:
         if any(is_within(name, other) for other in later)
     ]
     assert wrong == []
+
+
+def test_no_module_needs_itself_to_be_imported() -> None:
+    files = {module_name(path): path for package in ORDER for path in sources(package)}
+    needs = {
+        module: {
+            each
+            for name in imports_at_once(ast.parse(path.read_text()).body, path)
+            for each in accumulate(name.split("."), "{}.{}".format)  # its packages are imported before it
+            if each in files and not is_within(module, each)
+        }
+        for module, path in files.items()
+    }
+    TopologicalSorter(needs).prepare()  # raises CycleError, which names the modules
 
 
 @pytest.mark.parametrize("package", ["nightdesk", "jobs", "workers"])

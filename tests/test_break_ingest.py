@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 import redis
-from django.db import InterfaceError, OperationalError, ProgrammingError, connection
+from django.db import InterfaceError, OperationalError, ProgrammingError
 
 from jobs import models, store
 from jobs.batch import StreamEntry
@@ -20,6 +19,7 @@ from jobs.store.faults import may_be_of_the_data
 from nightdesk.entry import stream_time
 from tests.harness import Installation, eventually
 from tests.harness.processes import python
+from tests.ingesting import at_work
 from tests.stream import START, entry_of, life_of
 from tests.test_record_events import assert_counters_equal_a_recount
 from workers.monitor.caution import MOST_TRIES
@@ -51,22 +51,8 @@ def lives(*names: str, producer: str = "p1") -> list[StreamEntry]:
 
 def work_until(url: str, done: Callable[[], bool]) -> None:
     """A monitor's loop in a thread of its own, until `done`."""
-    stop = threading.Event()
-    ingest = Ingest(url, committed=lambda _: None)
-
-    def run() -> None:
-        try:
-            ingest.run(stop)
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
+    with at_work(Ingest(url, committed=lambda _: None)):
         eventually(done, 60, str_of_the_record)
-    finally:
-        stop.set()
-        thread.join(10)
 
 
 def str_of_the_record() -> str:

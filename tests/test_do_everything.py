@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -14,24 +14,17 @@ from django.core.management import CommandError, call_command
 
 from jobs.models import Action, Bulk, Job, QueueSample
 from jobs.perform import registered
-from nightdesk import recorder
 from tests import tasks
 from tests.api import Program, account, token_of
 from tests.harness import Installation, eventually
 from tests.steering import known, reads, settled
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.slow,
+    pytest.mark.usefixtures("published_from_here"),
+]
 WHO = "ana"
-
-
-@pytest.fixture(autouse=True)
-def published_from_here(redis_url: str) -> Iterator[None]:
-    """What this process publishes is recorded."""
-    here = recorder.installed()
-    assert here is not None
-    here.writer.restart()
-    yield
-    here.drain()
 
 
 def by_program(command: str, fields: dict[str, Any]) -> int:

@@ -4,34 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import nightdesk
 from jobs.models import ENDED, Bucket, Gap, Job, Payload, Producer, Quarantine, Worker
-from nightdesk import recorder
 from tests import tasks
 from tests.harness import Installation, Process, eventually
 from workers.app import app
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def published_from_here(redis_url: str) -> Iterator[None]:
-    """This process publishes: what is pending is sent, and the next test is a new producer."""
-    recorder_here = recorder.installed()
-    assert recorder_here is not None
-    recorder_here.writer.restart()
-    yield
-    recorder_here.drain()
-
-
-@pytest.fixture
-def monitor(installation: Installation) -> Process:
-    return installation.monitor()
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("published_from_here")]
 
 
 @pytest.fixture

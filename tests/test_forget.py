@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,6 +20,7 @@ from jobs.record import Record
 from jobs.retention import Retention
 from jobs.store import checkpoints
 from tests.harness import eventually
+from tests.ingesting import at_work
 from tests.stream import START, entry_of, life_of, raw
 from workers.monitor import prune as prune_loop
 from workers.monitor.ingest import STREAM, Ingest
@@ -192,7 +192,8 @@ def test_a_job_that_revives_before_its_step_stays_whole(monkeypatch: pytest.Monk
 @pytest.mark.django_db(transaction=True)
 def test_a_job_that_is_heard_of_after_it_was_forgotten_begins_anew(redis_url: str) -> None:
     late = raw("task-started", "old", 40, retries=1)
-    with redis.Redis.from_url(redis_url) as client, working(Ingest(redis_url, lambda _: None)) as ingest:
+    ingest = Ingest(redis_url, lambda _: None)
+    with redis.Redis.from_url(redis_url) as client, at_work(ingest):
         tell(client, [*life_of("old", end="task-failed"), *life_of("latest")], first_seq=1)
         forgetting = Pruner(lambda: True, forgotten=ingest.forget)
         prune(forgetting, datetime.fromtimestamp(START, UTC) + 31 * DAY)
@@ -201,24 +202,6 @@ def test_a_job_that_is_heard_of_after_it_was_forgotten_begins_anew(redis_url: st
     old = models.Job.objects.get(task_id="old")
     assert (old.state, old.task, old.attempts) == ("running", None, 1)
     assert [len(rows) for rows in rows_of(old)] == [1, 0, 1]
-
-
-@contextmanager
-def working(ingest: Ingest) -> Iterator[Ingest]:
-    """A monitor's loop, in a thread of its own."""
-    stop = threading.Event()
-
-    def run() -> None:
-        ingest.run(stop)
-        connection.close()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield ingest
-    finally:
-        stop.set()
-        thread.join(10)
 
 
 def tell(client: redis.Redis, events: list[Any], first_seq: int) -> None:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
@@ -35,12 +34,6 @@ APART = {
     *("blind-monitor", "blind-broker", "blind-lag", "gaps-uncounted"),
     *("redis-old", "append-failed", "keeps-nothing", "never-syncs", "syncs-late"),
 }
-
-
-@pytest.fixture
-def visitor(client: Client, ops: User) -> Client:
-    client.force_login(ops)
-    return client
 
 
 @pytest.fixture

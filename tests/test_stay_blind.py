@@ -13,7 +13,7 @@ from jobs.liveness import behind_since, worker_states
 from jobs.models import Cluster, Heartbeat, Worker
 from jobs.seen import read_workers
 from jobs.trust import read_trust, told_behind_since
-from workers.monitor import sample
+from workers.monitor import rounds, sample
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -72,7 +72,7 @@ def test_the_monitor_remembers_since_when_it_is_behind_until_it_is_not(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sample, "INTERVAL", 0.001)
-    monkeypatch.setattr(sample, "close_old_connections", lambda: None)  # it is this test's own
+    monkeypatch.setattr(rounds, "close_old_connections", lambda: None)  # it is this test's own
     lags, stop, said = iter([3600.0, 1800.0, None, 11.0, 0.0]), threading.Event(), []
 
     def sampled() -> None:

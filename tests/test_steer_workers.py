@@ -12,11 +12,6 @@ from workers.app import app
 from workers.commands import workers as commands
 
 
-@pytest.fixture
-def monitor(installation: Installation) -> Process:
-    return installation.monitor()
-
-
 def processes(worker: str) -> int:
     stats = inspect("stats", worker)
     return len(stats["pool"]["processes"]) if stats else 0

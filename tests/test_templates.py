@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.template import engines
 from django.template.loader import get_template
 from django.test import Client
@@ -64,12 +63,6 @@ def test_the_sprite_holds_every_icon_and_no_other() -> None:
         re.findall(r'"((?:s|v)-[a-z]+)"', source)
     )
     assert set(re.findall(r'<symbol id="([a-z-]+)"', SPRITE)) == named
-
-
-@pytest.fixture
-def visitor(client: Client, ops: User) -> Client:
-    client.force_login(ops)
-    return client
 
 
 def page(visitor: Client, address: str, status: int = 200) -> str:

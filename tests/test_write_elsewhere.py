@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from jobs.store.sqlite_process import SqliteProcess
 from jobs.store.tables import Move
 from tests.harness import Installation, eventually
 from tests.harness.processes import children_of
+from tests.ingesting import at_work
 from tests.stream import entry_of, life_of
 from tests.test_record_events import assert_counters_equal_a_recount
 from tests.test_write_rows import row_of
@@ -73,22 +73,11 @@ def assert_recorded(entries: list[StreamEntry]) -> None:
 @contextmanager
 def working(redis_url: str) -> Iterator[SqliteProcess]:
     """A monitor's loop in a thread of its own, and the process that writes for it."""
-    stop = threading.Event()
     ingest = Ingest(redis_url, committed=lambda _: None)
-
-    def run() -> None:
-        ingest.run(stop)
-        connection.close()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    process = ingest._writer._process
-    assert process
-    try:
+    with at_work(ingest):
+        process = ingest._writer._process
+        assert process
         yield process
-    finally:
-        stop.set()
-        thread.join(20)
 
 
 def is_alive(pid: int) -> bool:

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -23,7 +22,6 @@ from celery.result import AsyncResult
 from django.conf import settings
 from django.db import models, transaction
 from kombu.exceptions import EncodeError
-from kombu.utils import json
 from kombu.utils.uuid import uuid
 
 from jobs import enqueued, outbox
@@ -32,19 +30,13 @@ from jobs.outbox import Message
 from workers.amqp import Caught, collecting
 from workers.app import app
 from workers.dispatch import dispatcher
+from workers.enqueuable import EnqueueError, fitting_body, known_task, nearest
 from workers.many import caught_many
-from workers.signatures import is_known
 
 HIGHEST_PRIORITY = 9
-# Celery's own JSON, without a new encoder for each message.
-ENCODER = json.JSONEncoder()
 Seconds = float | timedelta
 # The arguments of one job: positional, or by name.
 Call = Sequence[Any] | Mapping[str, Any]
-
-
-class EnqueueError(ValueError):
-    """What was asked for can't be enqueued; the text says why, and what to do."""
 
 
 class _KeyTaken(Exception):
@@ -224,7 +216,7 @@ class Options:
             task_id=caught.headers["id"],
             task=caught.task,
             queue=caught.queue,
-            body=_body(caught),
+            body=fitting_body(caught),
             headers=caught.headers,
             properties={name: value for name, value in caught.properties.items() if name != "priority"},
             priority=caught.properties.get("priority"),
@@ -244,21 +236,6 @@ enqueue = _plain.enqueue
 enqueue_many = _plain.enqueue_many
 aenqueue = _plain.aenqueue
 aenqueue_many = _plain.aenqueue_many
-
-
-def known_task(task: Any) -> Any:
-    """The task itself. Raises EnqueueError for a name that nobody has registered."""
-    name = task if isinstance(task, str) else getattr(task, "name", None)
-    found = app.tasks.get(name) if isinstance(name, str) and is_known(name) else None
-    if found is None:
-        raise EnqueueError(f"there is no task {name or task!r}{nearest(str(name), app.tasks)}")
-    return found
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about a name that nobody knows: which ones are like it."""
-    near = get_close_matches(name, list(known), n=3)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def _one(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Caught:
@@ -284,37 +261,6 @@ def _asked(apply: Callable[..., Any], *args: Any, **options: Any) -> Any:
         return apply(*args, **options)
     except (TypeError, ValueError, EncodeError) as fault:
         raise EnqueueError(str(fault)) from fault
-
-
-def _body(caught: Caught) -> str:
-    try:
-        body = ENCODER.encode(caught.body)
-    except (TypeError, ValueError) as fault:
-        where = _unfit(caught.body[0], "args") or _unfit(caught.body[1], "kwargs") or "its callbacks"
-        raise EnqueueError(f"{caught.task}: JSON can't carry {where}: {fault}") from fault
-    if len(body) > settings.JOB_BODY_CAP:
-        raise EnqueueError(
-            f"{caught.task}: a body of {len(body):,} bytes is over JOB_BODY_CAP ({settings.JOB_BODY_CAP:,}); "
-            "store what is large, and pass its id"
-        )
-    return body
-
-
-def _unfit(value: Any, place: str) -> str | None:
-    """The first place in `value` that JSON can't carry."""
-    try:
-        json.dumps(value)
-    except (TypeError, ValueError):
-        inner = (_unfit(part, f"{place}[{key!r}]") for key, part in _parts(value))
-        hint = "; pass its primary key" if isinstance(value, models.Model) else ""
-        return next(filter(None, inner), f"{place}, a {type(value).__name__}{hint}")
-    return None
-
-
-def _parts(value: Any) -> Iterable[tuple[Any, Any]]:
-    if isinstance(value, dict):
-        return value.items()
-    return enumerate(value) if isinstance(value, list | tuple) else ()
 
 
 def _duration(given: Seconds) -> timedelta:

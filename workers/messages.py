@@ -10,6 +10,7 @@ from typing import Any
 
 from celery.utils.saferepr import saferepr
 
+from jobs.models import Job, Payload
 from jobs.outbox import Message
 from nightdesk.messages import RETRY_OF
 from workers.app import app
@@ -53,6 +54,24 @@ def message_of(wanted: Wanted) -> Message:
         properties={"correlation_id": wanted.task_id},
         priority=_priority(wanted),
         due_at=wanted.eta,
+    )
+
+
+def retry_message(job: Job, payload: Payload, new_id: str) -> Message:
+    """The message of a new job that carries exactly what `job` carried, to the same queue.
+
+    It belongs to no group and has no parent: a chord must not count it twice.
+    """
+    return message_of(
+        Wanted(
+            task_id=new_id,
+            task=job.task or "",
+            queue=job.queue or "",
+            body=payload.body or "",
+            priority=job.priority,
+            root_id=job.root_id,
+            retry_of=job.task_id,
+        )
     )
 
 

@@ -26,7 +26,8 @@ from django.db.models.signals import post_delete, post_save, pre_save
 from jobs.models import Firing, Outgoing, Trigger
 from jobs.triggers.deciding import Change, Decision, Rule, decide, model_named, rule_of, values_of
 from jobs.triggers.language import Unreadable
-from workers.enqueue import EnqueuedJob, EnqueueError, Options, known_task, nearest
+from workers.enqueuable import EnqueueError, known_task, nearest
+from workers.enqueue import EnqueuedJob, Options
 
 logger = structlog.get_logger(__name__)
 

@@ -23,7 +23,7 @@ from dashboard.visitors import user_of
 from jobs import access, audit, bulks, stats
 from jobs.models import Action, Bearer, Bulk, Cluster, Job
 from jobs.rollups import Sketch
-from jobs.values import storable
+from jobs.values import storable_json
 
 PAGE_SIZE = 50
 HOUR = timedelta(hours=1)
@@ -88,7 +88,7 @@ def _json(text: str | None) -> Any:
     try:
         return orjson.loads(text)
     except ValueError:  # half a surrogate pair, from before the audit kept them out
-        return orjson.loads(storable(json.dumps(json.loads(text), ensure_ascii=False)))
+        return orjson.loads(storable_json(json.loads(text)))
 
 
 def _page(rows: QuerySet[Any], cursor: str | None) -> tuple[list[Any], str | None]:

@@ -8,19 +8,15 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods
 
-from dashboard.acting import act
+from dashboard.acting import act, asking
 from dashboard.addresses import job_address
 from dashboard.job_buttons import buttons
 from dashboard.visitors import scope_of_visitor
 from jobs import live
 from jobs.models import Job
-from workers.commands import jobs as commands
 from workers.commands.jobs import Retry, Revoke, Terminate
-
-asking = require_http_methods(["GET", "HEAD", "POST"])
+from workers.eligibility import signals_of, worker_of
 
 
 def found(request: HttpRequest, job_id: int) -> Job:
@@ -46,7 +42,6 @@ def page(request: HttpRequest, template: str, job: Job, **more: Any) -> HttpResp
 
 
 @asking
-@never_cache
 def retry(request: HttpRequest, job_id: int) -> HttpResponse:
     job = found(request, job_id)
     if request.method != "POST":
@@ -56,7 +51,6 @@ def retry(request: HttpRequest, job_id: int) -> HttpResponse:
 
 
 @asking
-@never_cache
 def revoke(request: HttpRequest, job_id: int) -> HttpResponse:
     job = found(request, job_id)
     if request.method != "POST":
@@ -66,14 +60,11 @@ def revoke(request: HttpRequest, job_id: int) -> HttpResponse:
 
 
 @asking
-@never_cache
 def terminate(request: HttpRequest, job_id: int) -> HttpResponse:
     job = found(request, job_id)
     if request.method != "POST":
-        worker = commands.worker_of(job)
-        return page(
-            request, "jobs/terminate.html", job, signals=commands.signals_of(worker) if worker else ()
-        )
+        worker = worker_of(job)
+        return page(request, "jobs/terminate.html", job, signals=signals_of(worker) if worker else ())
     said = _("Asked, not yet confirmed: it has ended once its worker says so.")
     command = Terminate(**named(job), signal=request.POST.get("signal", "SIGTERM")[:16])
     return act(request, command, job_address(job), said)

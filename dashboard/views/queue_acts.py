@@ -10,15 +10,12 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods
 
-from dashboard.acting import act
+from dashboard.acting import act, asking
 from dashboard.views.queues import frame_of
 from dashboard.visitors import cluster_id_of
 from workers.commands.queues import PauseQueue, PurgeQueue, ResumeQueue
 
-asking = require_http_methods(["GET", "HEAD", "POST"])
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 
@@ -58,7 +55,6 @@ class PauseForm(forms.Form):
 
 
 @asking
-@never_cache
 def pause(request: HttpRequest, name: str) -> HttpResponse:
     form = PauseForm(request.POST if request.method == "POST" else None)
     if not form.is_valid():
@@ -70,7 +66,6 @@ def pause(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @asking
-@never_cache
 def resume(request: HttpRequest, name: str) -> HttpResponse:
     if request.method != "POST":
         return render(request, "queues/resume.html", {"frame": frame_of(request, name)})
@@ -80,7 +75,6 @@ def resume(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @asking
-@never_cache
 def purge(request: HttpRequest, name: str) -> HttpResponse:
     if request.method != "POST":
         return render(request, "queues/purge.html", {"frame": frame_of(request, name)})

@@ -9,13 +9,12 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.cache import never_cache
 
-from dashboard.acting import act
+from dashboard.acting import act, asking
 from dashboard.addresses import job_address
 from dashboard.json_text import legible
 from dashboard.run_forms import RerunForm
-from dashboard.views.job_acts import asking, found, named, page
+from dashboard.views.job_acts import found, named, page
 from dashboard.visitors import cluster_id_of, scope_of_visitor
 from jobs import live, search
 from jobs.models import Job
@@ -27,7 +26,6 @@ FIELDS = ("args", "kwargs", "queue", "priority", "eta")
 
 
 @asking
-@never_cache
 def rerun(request: HttpRequest, job_id: int) -> HttpResponse:
     job = found(request, job_id)
     if request.method != "POST":

@@ -8,11 +8,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.cache import never_cache
 
-from dashboard.acting import act, refused
+from dashboard.acting import act, asking, refused
 from dashboard.run_forms import RunForm
-from dashboard.views.job_acts import asking
 from dashboard.views.rerun import known_queues
 from dashboard.visitors import hindrance
 from jobs import scopes
@@ -21,7 +19,6 @@ from workers.commands.jobs import Run
 
 
 @asking
-@never_cache
 def index(request: HttpRequest) -> HttpResponse:
     task = request.POST.get("task") or request.GET.get("task") or ""
     names = [name for name in signatures.own_task_names() if not _beyond(request, name)]

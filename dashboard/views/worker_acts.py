@@ -8,18 +8,15 @@ from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_POST
 
-from dashboard.acting import act
+from dashboard.acting import View, act, asking
 from dashboard.addresses import worker_address
 from dashboard.views.workers import found_by_number, page
 from dashboard.visitors import cluster_id_of
 from jobs.models import Worker
 from workers.commands import workers as commands
 from workers.commands.workers import MOST_SLOTS, ToAWorker
-
-asking = require_http_methods(["GET", "HEAD", "POST"])
 
 
 class SlotsForm(forms.Form):
@@ -72,57 +69,33 @@ def _said(found: Worker) -> str:
     return _("Asked, not yet confirmed by %(worker)s.") % {"worker": found.name}
 
 
-@asking
-@never_cache
-def shutdown(request: HttpRequest, worker_id: int) -> HttpResponse:
-    if request.method != "POST":
-        return page(request, found_by_number(request, worker_id), "workers/shutdown.html")
-    return _give(request, worker_id, commands.Shutdown)
+def _order(order: type[ToAWorker], form: type[forms.Form] | None = None) -> View:
+    @require_POST
+    def view(request: HttpRequest, worker_id: int) -> HttpResponse:
+        return _give(request, worker_id, order, form)
+
+    return view
 
 
-@asking
-@never_cache
-def restart_pool(request: HttpRequest, worker_id: int) -> HttpResponse:
-    if request.method != "POST":
-        return page(request, found_by_number(request, worker_id), "workers/restart_pool.html")
-    return _give(request, worker_id, commands.RestartPool)
+def _final_order(order: type[ToAWorker], template: str) -> View:
+    """One that ends something: it has a page that asks first."""
+
+    @asking
+    def view(request: HttpRequest, worker_id: int) -> HttpResponse:
+        if request.method != "POST":
+            return page(request, found_by_number(request, worker_id), template)
+        return _give(request, worker_id, order)
+
+    return view
 
 
-@require_POST
-def grow(request: HttpRequest, worker_id: int) -> HttpResponse:
-    return _give(request, worker_id, commands.Grow, SlotsForm)
-
-
-@require_POST
-def shrink(request: HttpRequest, worker_id: int) -> HttpResponse:
-    return _give(request, worker_id, commands.Shrink, SlotsForm)
-
-
-@require_POST
-def autoscale(request: HttpRequest, worker_id: int) -> HttpResponse:
-    return _give(request, worker_id, commands.Autoscale, RangeForm)
-
-
-@require_POST
-def add_consumer(request: HttpRequest, worker_id: int) -> HttpResponse:
-    return _give(request, worker_id, commands.AddConsumer, QueueForm)
-
-
-@require_POST
-def cancel_consumer(request: HttpRequest, worker_id: int) -> HttpResponse:
-    return _give(request, worker_id, commands.CancelConsumer, QueueForm)
-
-
-@require_POST
-def rate_limit(request: HttpRequest, worker_id: int) -> HttpResponse:
-    return _give(request, worker_id, commands.RateLimit, RateForm)
-
-
-@require_POST
-def time_limits(request: HttpRequest, worker_id: int) -> HttpResponse:
-    return _give(request, worker_id, commands.TimeLimits, LimitsForm)
-
-
-@require_POST
-def events(request: HttpRequest, worker_id: int) -> HttpResponse:
-    return _give(request, worker_id, commands.Events, EventsForm)
+shutdown = _final_order(commands.Shutdown, "workers/shutdown.html")
+restart_pool = _final_order(commands.RestartPool, "workers/restart_pool.html")
+grow = _order(commands.Grow, SlotsForm)
+shrink = _order(commands.Shrink, SlotsForm)
+autoscale = _order(commands.Autoscale, RangeForm)
+add_consumer = _order(commands.AddConsumer, QueueForm)
+cancel_consumer = _order(commands.CancelConsumer, QueueForm)
+rate_limit = _order(commands.RateLimit, RateForm)
+time_limits = _order(commands.TimeLimits, LimitsForm)
+events = _order(commands.Events, EventsForm)

@@ -13,7 +13,8 @@ from jobs.models import Action, BulkItem, Job, Outgoing, Payload, Revocation
 from jobs.models.bulk import Deed, ItemOutcome
 from jobs.perform import Refused
 from jobs.values import storable
-from workers.commands.jobs import retry_message, why_not_retry, why_not_revoke
+from workers.eligibility import why_not_retry, why_not_revoke
+from workers.messages import retry_message
 from workers.second_lives import why_not_again
 
 

@@ -1,9 +1,4 @@
-"""What people do to jobs: retry one as it was, run it again edited, revoke it, end it while it runs.
-
-The functions `why_not_…` decide, from what is recorded, and do nothing;
-`retry_message` makes the message of a job's second life. Bulk actions ask the
-same functions.
-"""
+"""What people do to jobs: retry one as it was, run it again edited, revoke it, end it while it runs."""
 
 from __future__ import annotations
 
@@ -17,123 +12,28 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from jobs import access
-from jobs.liveness import worker_state
-from jobs.models import ENDED, Action, Cluster, Job, Payload, Revocation, State, Visible, Worker
+from jobs.models import Action, Cluster, Job, Payload, Revocation, Visible
 from jobs.outbox import Message, put
 from jobs.perform import Refused, Settled, Subject, registered
-from jobs.values import NAME_LENGTH
-from jobs.worker_facts import setup_of
-from workers.messages import Wanted, body_of, message_of
+from workers.eligibility import (
+    is_whole,
+    signals_of,
+    why_not_rerun,
+    why_not_retry,
+    why_not_revoke,
+    why_not_terminate,
+    worker_of,
+)
+from workers.messages import Wanted, body_of, message_of, retry_message
 from workers.second_lives import why_not_now
 from workers.signatures import own_task_names, route_of, why_unfit
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-# What a pool can do to a job that runs in it. A thread can't be ended, and a solo worker is deaf meanwhile.
-SIGNALS: dict[str, tuple[str, ...]] = {
-    "prefork": ("SIGTERM", "SIGUSR1", "SIGKILL"),
-    "gevent": ("SIGTERM",),
-    "eventlet": ("SIGTERM",),
-}
 # A wish of one of these on a job is true when the job is revoked.
 REVOKING = ("job.revoke", "job.terminate")
 LOWEST_PRIORITY, HIGHEST_PRIORITY = 0, 9
-
-
-# What can be done, as the record stands
-
-
-def why_not_retry(job: Job, payload: Payload | None) -> Refused | None:
-    """Why this job can't be published again exactly as it was; None if it can."""
-    if job.state not in ENDED:
-        return Refused("open", _("The job has not ended: it may yet run."))
-    if not _whole(job.task):
-        return Refused("unknown", _("Its task is not known."))
-    if not _whole(job.queue):
-        return Refused("unknown", _("Its queue is not known."))
-    if payload is None or payload.body is None:
-        return Refused("withheld", _why_withheld(payload.withheld if payload else None))
-    return None
-
-
-def _whole(name: str | None) -> bool:
-    """Whether a recorded name is the name itself: a long one is cut."""
-    return bool(name) and not (len(name or "") == NAME_LENGTH and str(name).endswith("…"))
-
-
-def _why_withheld(withheld: str | None) -> str:
-    return {
-        "redacted": _("Secrets in its arguments were hidden before storage, so they can't be sent again."),
-        "too large": _("Its arguments were too large to be kept whole."),
-    }.get(withheld or "", _("What it carried was not captured."))
-
-
-def why_not_rerun(job: Job) -> Refused | None:
-    """Why this job can't be run again with edited arguments; None if it can."""
-    return None if _whole(job.task) else Refused("unknown", _("Its task is not known."))
-
-
-def why_not_revoke(job: Job) -> Refused | None:
-    """Why this job can't be revoked; None if it can."""
-    if job.state in ENDED:
-        return Refused("ended", _("It has ended already: %(state)s.") % {"state": job.state})
-    return None
-
-
-def why_not_terminate(job: Job, worker: Worker | None, now: datetime) -> Refused | None:
-    """Why no signal can end this job; None if one can. `worker` is the one that runs it."""
-    if job.state in ENDED:
-        return why_not_revoke(job)
-    if job.state != State.RUNNING:
-        return Refused("not_running", _("It does not run: revoke it, and it will not begin."))
-    if worker is None or worker_state(worker, now) in ("dead", "retired"):
-        return Refused("no_worker", _("The worker that ran it is not there any more."))
-    if not signals_of(worker):
-        pool = pool_of(worker)
-        if pool is None:
-            return Refused("pool", _("It is not known what kind of pool its worker has."))
-        return Refused("pool", _("A worker with a pool of %(pool)s can't end a job.") % {"pool": pool})
-    return None
-
-
-def pool_of(worker: Worker) -> str | None:
-    """prefork, threads, …; None where the worker has not told."""
-    setup = setup_of(worker.setup)
-    return setup.pool if setup else None
-
-
-def signals_of(worker: Worker) -> tuple[str, ...]:
-    """The signals by which this worker can end a job."""
-    return SIGNALS.get(pool_of(worker) or "", ())
-
-
-def worker_of(job: Job) -> Worker | None:
-    """The latest incarnation of the worker that took this job last."""
-    if job.worker is None:
-        return None
-    return Worker.objects.filter(cluster=job.cluster_id, name=job.worker).order_by("-seen_at").first()
-
-
-# Messages
-
-
-def retry_message(job: Job, payload: Payload, new_id: str) -> Message:
-    """The message of a new job that carries exactly what `job` carried, to the same queue.
-
-    It belongs to no group and has no parent: a chord must not count it twice.
-    """
-    return message_of(
-        Wanted(
-            task_id=new_id,
-            task=job.task or "",
-            queue=job.queue or "",
-            body=payload.body or "",
-            priority=job.priority,
-            root_id=job.root_id,
-            retry_of=job.task_id,
-        )
-    )
 
 
 def embedded(payload: Payload | None) -> dict[str, Any]:
@@ -259,7 +159,7 @@ class Rerun(OfAJob):
 
     def _message(self, job: Job, args: list[Any], kwargs: dict[str, Any], new_id: str) -> Message:
         queue = self.queue or job.queue
-        if not queue or not _whole(queue):
+        if not queue or not is_whole(queue):
             raise Refused("unknown", _("Its queue is not known: name one."))
         return message_of(
             Wanted(

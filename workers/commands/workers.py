@@ -236,58 +236,58 @@ class CancelConsumer(_Consumer):
             raise Refused("queue", _("It does not read this queue."))
 
 
+@dataclass(frozen=True)
+class _OfATask(ToAWorker):
+    task: str
+
+    def of(self) -> tuple[str | None, str | None]:
+        return self.task, None
+
+    def arguments(self) -> dict[str, Any]:
+        if not 0 < len(self.task) <= NAME_LENGTH:
+            raise Refused("task", _("Name a task."))
+        return {"task_name": self.task}
+
+
 @registered
 @dataclass(frozen=True)
-class RateLimit(ToAWorker):
+class RateLimit(_OfATask):
     """Have a worker start at most so many jobs of a task: "10/s", "100/m", "2/h"; "0" for no limit."""
 
     name: ClassVar[str] = "task.rate-limit"
     permission: ClassVar[str] = "tune_worker"
     method: ClassVar[str] = "rate_limit"
-    task: str
     rate: str
 
-    def of(self) -> tuple[str | None, str | None]:
-        return self.task, None
-
     def arguments(self) -> dict[str, Any]:
-        _named_task(self.task)
+        named = super().arguments()
         if not RATE.fullmatch(self.rate):
             raise Refused("rate", _("A rate is a number by s, m or h, such as 100/m; 0 is no limit."))
-        return {"task_name": self.task, "rate_limit": self.rate}
+        return {**named, "rate_limit": self.rate}
 
 
 @registered
 @dataclass(frozen=True)
-class TimeLimits(ToAWorker):
+class TimeLimits(_OfATask):
     """Set how long a job of a task may run on a worker, in seconds; None for no limit."""
 
     name: ClassVar[str] = "task.time-limits"
     permission: ClassVar[str] = "tune_worker"
     method: ClassVar[str] = "time_limit"
-    task: str
     soft: float | None = None
     hard: float | None = None
 
-    def of(self) -> tuple[str | None, str | None]:
-        return self.task, None
-
     def arguments(self) -> dict[str, Any]:
-        _named_task(self.task)
+        named = super().arguments()
         given = [limit for limit in (self.soft, self.hard) if limit is not None]
         if any(not 0 < limit <= LONGEST_LIMIT for limit in given) or given != sorted(given):
             raise Refused("limits", _("A limit is above 0 s, and the soft one not above the hard one."))
-        return {"task_name": self.task, "soft": self.soft, "hard": self.hard}
+        return {**named, "soft": self.soft, "hard": self.hard}
 
     def refuse(self, worker: Worker) -> None:
         setup = setup_of(worker.setup)
         if self.soft is not None and setup is not None and setup.pool in GREEN:
             raise Refused("pool", _("A pool of %(pool)s has no soft limits.") % {"pool": setup.pool})
-
-
-def _named_task(task: str) -> None:
-    if not 0 < len(task) <= NAME_LENGTH:
-        raise Refused("task", _("Name a task."))
 
 
 @registered

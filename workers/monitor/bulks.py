@@ -10,14 +10,16 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, OperationalError, close_old_connections
+from django.db import DatabaseError, OperationalError
 from django.db.models import F, Q
 
+from jobs.batch import REFUSALS
 from jobs.models import Bulk
 from jobs.models.bulk import BulkState
 from workers.bulk.acting import act_on_some
 from workers.bulk.following import follow, stop_if_it_goes_wrong
 from workers.bulk.gathering import gather
+from workers.monitor.rounds import go_round
 
 logger = structlog.get_logger(__name__)
 
@@ -61,16 +63,11 @@ class BulkRunner:
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop."""
-        while not stop.wait(INTERVAL):
-            try:
-                if self._leading() and not settings.READ_ONLY:
-                    self.work(time.monotonic())
-            except Exception as fault:
-                logger.warning(
-                    "bulk actions go on later: %s", fault, exc_info=not isinstance(fault, DatabaseError)
-                )
-            finally:
-                close_old_connections()
+        go_round(self._round, stop, INTERVAL, "bulk actions go on later")
+
+    def _round(self) -> None:
+        if self._leading() and not settings.READ_ONLY:
+            self.work(time.monotonic())
 
     def work(self, now: float) -> None:
         """One round: a window of each draft, what is due of each bulk, and now and then what came of it."""
@@ -119,5 +116,5 @@ def _alone(bulk_id: int) -> Iterator[None]:
         yield
     except OperationalError:
         raise
-    except Exception as fault:
+    except (DatabaseError, AttributeError, *REFUSALS) as fault:
         logger.warning("this bulk goes on later: %s", fault, bulk=bulk_id, exc_info=True)

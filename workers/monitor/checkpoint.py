@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import threading
 
-import structlog
-from django.db import DatabaseError, close_old_connections
-
 from jobs.store import checkpoints
-
-logger = structlog.get_logger(__name__)
+from workers.monitor.rounds import go_round
 
 INTERVAL = 1.0
 
@@ -19,10 +15,4 @@ class Checkpointer:
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop."""
-        while not stop.wait(INTERVAL):
-            try:
-                checkpoints.bring_in()
-            except DatabaseError as fault:
-                logger.warning("the log is brought in later: %s", fault)
-            finally:
-                close_old_connections()
+        go_round(checkpoints.bring_in, stop, INTERVAL, "the log is brought in later")

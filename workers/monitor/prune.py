@@ -6,18 +6,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-import structlog
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
 from django.db.models import QuerySet
 
 from jobs.forgetting import Sweep, bring_into_memory, forget_jobs, forget_rows, rows_over
 from jobs.retention import Retention
 from jobs.store import checkpoints, partitions
-
-logger = structlog.get_logger(__name__)
+from workers.monitor.rounds import go_round
 
 INTERVAL = 60.0
 # SQLite has one writer at a time: a step is what a commit may have to wait for.
@@ -43,16 +41,11 @@ class Pruner:
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop."""
-        while not stop.wait(INTERVAL):
-            try:
-                if self._leading():
-                    self.prune(datetime.now(UTC), stop)
-            except Exception as fault:
-                logger.warning(
-                    "pruning goes on later: %s", fault, exc_info=not isinstance(fault, DatabaseError)
-                )
-            finally:
-                close_old_connections()
+        go_round(partial(self._round, stop), stop, INTERVAL, "pruning goes on later")
+
+    def _round(self, stop: threading.Event) -> None:
+        if self._leading():
+            self.prune(datetime.now(UTC), stop)
 
     def prune(self, now: datetime, stop: threading.Event) -> None:
         """Forget everything whose time is over at `now`."""

@@ -14,9 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
-import structlog
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
 
 from jobs.job_frame import epoch
 from jobs.liveness import behind_since
@@ -24,8 +22,7 @@ from jobs.models import Heartbeat, QueueSample, Worker, WorkerSample
 from jobs.servers import sample_of, sampled
 from jobs.trust import detail_of, told_behind_since
 from workers.brokers import Broker, BrokerUnreachable, QueueDepth, connect
-
-logger = structlog.get_logger(__name__)
+from workers.monitor.rounds import go_round
 
 INTERVAL = 5.0
 # A worker that was silent for this long is not counted among the known any more.
@@ -58,15 +55,7 @@ class Sampler:
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop; a standby only gives its sign of life."""
-        while not stop.wait(INTERVAL):
-            try:
-                self._round()
-            except Exception as fault:
-                logger.warning(
-                    "a sample is missing: %s", fault, exc_info=not isinstance(fault, DatabaseError)
-                )
-            finally:
-                close_old_connections()
+        go_round(self._round, stop, INTERVAL, "a sample is missing")
 
     def _round(self) -> None:
         if self._reader.leading():

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
 
 from workers.app import app
 from workers.brokers import BrokerUnreachable
 from workers.control import Control
 from workers.monitor.orders import carry_out
 from workers.monitor.pauses import Pauses
+from workers.monitor.rounds import go_round
 
 logger = structlog.get_logger(__name__)
 
@@ -33,17 +33,14 @@ class Steering:
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop."""
-        while not stop.wait(INTERVAL):
-            try:
-                if self._leading():
-                    self.round(datetime.now(UTC))
-            except Exception as fault:
-                logger.warning("orders wait: %s", fault, exc_info=not isinstance(fault, DatabaseError))
-            finally:
-                close_old_connections()
+        go_round(self._round, stop, INTERVAL, "orders and pauses wait")
         self._control.close()
 
-    def round(self, now: datetime) -> None:
+    def _round(self) -> None:
+        if self._leading():
+            self.steer(datetime.now(UTC))
+
+    def steer(self, now: datetime) -> None:
         """Orders first: somebody waits for them."""
         for step in (carry_out, self._pauses.keep):
             try:

@@ -5,18 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
-
-import structlog
-from django.db import DatabaseError, close_old_connections
+from functools import partial
 
 from jobs import outbox
-from workers.brokers import BrokerUnreachable
+from workers.monitor.rounds import go_round
 from workers.outbox import MOST, Publisher, tell_waiting
 
-logger = structlog.get_logger(__name__)
-
 INTERVAL = 0.25
-PAUSE_FIRST, PAUSE_LONGEST = 0.5, 5.0
 
 
 class Sweeper:
@@ -25,17 +20,10 @@ class Sweeper:
     def __init__(self, leading: Callable[[], bool]) -> None:
         self._leading = leading
         self._publisher = Publisher()
-        self._pause = INTERVAL
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop."""
-        while not stop.wait(self._pause):
-            try:
-                self._sweep(stop)
-            except Exception as fault:  # noqa: BLE001 the top of a long-running loop
-                self._back_off(fault)
-            finally:
-                close_old_connections()
+        go_round(partial(self._sweep, stop), stop, INTERVAL, "the outbox waits")
         self._publisher.close()
 
     def _sweep(self, stop: threading.Event) -> None:
@@ -44,9 +32,3 @@ class Sweeper:
                 tell_waiting(untold)
             while self._publisher.publish_due() == MOST and not stop.is_set():
                 pass
-        self._pause = INTERVAL
-
-    def _back_off(self, fault: Exception) -> None:
-        self._pause = min(max(self._pause * 2, PAUSE_FIRST), PAUSE_LONGEST)
-        expected = isinstance(fault, DatabaseError | BrokerUnreachable)
-        logger.warning("the outbox waits; again in %.1f s: %s", self._pause, fault, exc_info=not expected)

@@ -5,21 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection
 
-import structlog
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
-from redis import RedisError
 
 from workers.app import app
-from workers.brokers import BrokerUnreachable
 from workers.control import Control
 from workers.followups import Follower
+from workers.monitor.rounds import go_round
 from workers.revocations import Revoker
 
-logger = structlog.get_logger(__name__)
-
 INTERVAL = 0.5
-PAUSE_LONGEST = 5.0
 
 
 class Wishes:
@@ -33,17 +27,10 @@ class Wishes:
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop."""
-        pause = INTERVAL
-        while not stop.wait(pause):
-            try:
-                if self._leading():
-                    self._follower.turn()
-                    self._revoker.turn()
-                pause = INTERVAL
-            except Exception as fault:
-                pause = min(pause * 2, PAUSE_LONGEST)
-                expected = isinstance(fault, BrokerUnreachable | RedisError | DatabaseError)
-                logger.warning("wishes wait; again in %.1f s: %s", pause, fault, exc_info=not expected)
-            finally:
-                close_old_connections()
+        go_round(self._round, stop, INTERVAL, "wishes wait")
         self._revoker.close()
+
+    def _round(self) -> None:
+        if self._leading():
+            self._follower.turn()
+            self._revoker.turn()
