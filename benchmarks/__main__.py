@@ -16,6 +16,7 @@ django.setup()
 from benchmarks import (
     actions,
     claims,
+    enqueue,
     ingest,
     lag,
     live,
@@ -50,12 +51,15 @@ MEASURES: dict[str, Measure] = {
     "stored": lambda options: ingest.measure(SQLITE, options.jobs, options.rounds, options.stored),
     "memory": on_each(lambda vendor, options: memory.measure(vendor, options.stored)),
     "lag": on_each(lambda vendor, options: lag.measure(vendor, options.rate, options.seconds)),
-    "actions": on_each(lambda vendor, options: actions.measure(vendor, options.jobs, options.rounds)),
+    "actions": on_each(
+        lambda vendor, options: actions.measure(vendor, options.jobs, options.rounds, options.rate)
+    ),
     "retention": on_each(lambda vendor, options: retention.measure(vendor, options.forgotten)),
     "pages": on_each(lambda vendor, options: pages.measure(vendor, options.stored)),
     "recorder": lambda options: recorder.measure(),
     "results": on_each(lambda vendor, options: results.measure(vendor)),
     "claims": on_each(lambda vendor, options: claims.measure(vendor)),
+    "enqueue": on_each(lambda vendor, options: enqueue.measure(vendor)),
     "publish": lambda options: publish.measure(),
     "live": lambda options: live.run(options.live_jobs),
 }

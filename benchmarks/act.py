@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
@@ -29,6 +31,7 @@ from workers.commands.jobs import Revoke
 NAME = "busy"
 BODY = '[[7], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'
 AT_ONCE = 1_000
+THREADS = 8
 # Few enough that a queue which nobody serves is no burden to Redis.
 QUEUE = "retried"
 
@@ -53,19 +56,31 @@ def _make(count: int, state: str) -> None:
 
 
 def act(rate: float) -> None:
-    """Begin a bulk, and act one by one, until there is nothing left."""
+    """Begin a bulk, and act, as many at a time as a web process has threads, until there is nothing left."""
     user = User.objects.get(username=NAME)
     by = Actor(user, "api")
-    waiting = Standing.objects.filter(state="queued", queue=QUEUE).order_by("job_id")
-    task_ids = list(waiting.values_list("job__task_id", flat=True))
+    open_jobs = Standing.objects.filter(state="queued", queue=QUEUE).order_by("job_id")
+    task_ids = list(open_jobs.values_list("job__task_id", flat=True))
     _begin_a_bulk(by, user)
-    began = time.time()
-    for number, task_id in enumerate(task_ids):
-        time.sleep(max(0.0, began + number / rate - time.time()))
-        before = time.monotonic()
-        done = perform(by, Revoke(task_id))
-        assert done.refusal is None, done.detail
-        print(repr(time.time()), repr(time.monotonic() - before), flush=True)
+    began, waiting = time.time(), threading.Semaphore(THREADS)
+
+    def finished(one: Future[None]) -> None:
+        waiting.release()
+        one.result()  # a fault is shown
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for number, task_id in enumerate(task_ids):
+            time.sleep(max(0.0, began + number / rate - time.time()))
+            waiting.acquire()
+            pool.submit(_revoke, by, task_id).add_done_callback(finished)
+
+
+def _revoke(by: Actor, task_id: str) -> None:
+    before = time.monotonic()
+    done = perform(by, Revoke(task_id))
+    took = time.monotonic() - before
+    refusal = "" if done.refusal is None else f" {done.refusal}"
+    print(f"{time.time()!r} {took!r}{refusal}\n", end="", flush=True)
 
 
 def _begin_a_bulk(by: Actor, user: User) -> None:

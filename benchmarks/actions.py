@@ -1,18 +1,19 @@
 """Events a second into the record while people act, against the same without them.
 
-Both rounds of a pair drain the same stream with a real monitor, one after the
-other: one of them with a bulk at work in that monitor, and another process
-that acts at a steady pace.
+Twice: under a steady stream, with the lag of its events, and while a monitor drains what has
+piled up. Both rounds of a pair have a real monitor of their own, one after the other: one of them
+with a bulk at work in that monitor, and another process that acts at a steady pace.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import median
 
 from benchmarks import trace
-from benchmarks.commits import Monitor
+from benchmarks.commits import Feed, Monitor, lags
 from benchmarks.databases import LABELS
 from benchmarks.places import Place, place
 from benchmarks.report import Row, percentile
@@ -24,33 +25,76 @@ from workers.monitor.ingest import STREAM
 BULK, OPEN_JOBS = 10_000, 60_000
 PER_SECOND = 200
 LONGEST = 1_800.0
+STEADY_SECONDS = 30.0
+# What is committed this soon (seconds) after a steady stream has ended was in time.
+NEAR = 1.0
 
 
 @dataclass(frozen=True)
 class Round:
-    """One drain: events a second, actions a second with what each took (seconds), jobs of the bulk done."""
+    """One round: events a second, actions a second with what each took (seconds), jobs of the bulk done.
+
+    `lag` is the 99th percentile from an event to its commit, in seconds; of no meaning for what has piled up.
+    """
 
     rate: float
     actions: float
     took: list[float]
     bulk: float
+    lag: float = 0.0
 
 
-def measure(vendor: str, jobs: int, rounds: int) -> list[Row]:
+Pair = tuple[Round, Round]
+
+
+def measure(vendor: str, jobs: int, rounds: int, rate: int) -> list[Row]:
     """Rows: the rate of ingest with and without actions, medians over pairs of rounds."""
     with place(vendor) as here:
         here.run("-m", "benchmarks.act", "prepare", str(BULK), str(OPEN_JOBS))
-        pairs = [_pair(here, jobs, busy_first=number % 2 == 1) for number in range(rounds)]
-    return _rows(LABELS[vendor], pairs)
+        steady = _pairs(rounds, lambda busy: _steady(here, rate, busy=busy))
+        drains = _pairs(rounds, lambda busy: _drain(here, jobs, busy=busy))
+    label = LABELS[vendor]
+    return [
+        *_rows(f"{label}, {rate:,} events/s", steady, ">= 0.9"),
+        *_lags(f"{label}, {rate:,} events/s", steady),
+        *_rows(f"{label}, draining", drains),
+    ]
 
 
-def _pair(here: Place, jobs: int, *, busy_first: bool) -> tuple[Round, Round]:
-    """The quiet round and the busy one."""
-    by_kind = {busy: _round(here, jobs, busy=busy) for busy in (busy_first, not busy_first)}
-    return by_kind[False], by_kind[True]
+def _pairs(rounds: int, one: Callable[[bool], Round]) -> list[Pair]:
+    """For each round the quiet one and the busy one; who is first changes."""
+    pairs = []
+    for number in range(rounds):
+        busy_first = number % 2 == 1
+        by_kind = {busy: one(busy) for busy in (busy_first, not busy_first)}
+        pairs.append((by_kind[False], by_kind[True]))
+    return pairs
 
 
-def _round(here: Place, jobs: int, *, busy: bool) -> Round:
+def _steady(here: Place, rate: int, *, busy: bool) -> Round:
+    with ExitStack() as stack:
+        copy = stack.enter_context(here.copied())
+        with copy.redis.client() as client:
+            client.flushall()
+        monitor = Monitor(copy)
+        stack.callback(monitor.process.stop)
+        actor = _actor(copy, stack) if busy else None
+        feed = Feed(copy, rate, STEADY_SECONDS)
+        stack.callback(feed.process.stop)
+        feed.process.wait(STEADY_SECONDS + 60)
+        entries = feed.entries()
+        began, ended = entries[0][1], entries[-1][1]
+        took = _took(actor, began, ended) if actor else []
+        done = copy.number("SELECT COALESCE(SUM(done), 0) FROM nightdesk_jobs_bulk")
+        monitor.has_read(entries[-1][0], LONGEST)
+        waits = lags(entries, monitor.commits())
+    in_time = sum(at + wait <= ended + NEAR for (_, at), wait in zip(entries, waits, strict=True))
+    seconds = ended - began
+    events = in_time * trace.FLUSH_EVENTS / seconds
+    return Round(events, len(took) / seconds, took, done, percentile(waits, 99))
+
+
+def _drain(here: Place, jobs: int, *, busy: bool) -> Round:
     with ExitStack() as stack:
         copy = stack.enter_context(here.copied())
         with copy.redis.client() as client:
@@ -84,21 +128,24 @@ def _took(actor: Process, began: float, ended: float) -> list[float]:
     return [float(took) for at, took in told if began <= float(at) <= ended]
 
 
-def _rows(database: str, pairs: list[tuple[Round, Round]]) -> list[Row]:
+def _rows(what: str, pairs: list[Pair], goal: str = "") -> list[Row]:
     busy = [round for _, round in pairs]
     took = [seconds for round in busy for seconds in round.took]
     quiet_rate = median(quiet.rate for quiet, _ in pairs)
+    share = median(round.rate / quiet.rate for quiet, round in pairs)
     return [
-        Row(f"events committed, {database}, no actions", quiet_rate, "events/s"),
-        Row(f"the same, {database}, with actions", median(round.rate for round in busy), "events/s"),
-        Row(
-            f"with actions against without, {database}",
-            median(round.rate / quiet.rate for quiet, round in pairs),
-            "x",
-            goal=">= 0.9",
-        ),
-        Row(f"actions a second, {database}", median(round.actions for round in busy), "actions/s"),
-        Row(f"an action, {database}, p50", median(took) * 1000, "ms"),
-        Row(f"an action, {database}, p99", percentile(took, 99) * 1000, "ms"),
-        Row(f"jobs of the bulk done meanwhile, {database}", median(round.bulk for round in busy), "jobs"),
+        Row(f"{what}: committed, no actions", quiet_rate, "events/s"),
+        Row(f"{what}: committed, with actions", median(round.rate for round in busy), "events/s"),
+        Row(f"{what}: with actions against without", share, "x", goal=goal),
+        Row(f"{what}: actions", median(round.actions for round in busy), "actions/s"),
+        Row(f"{what}: an action, p50", median(took) * 1000, "ms"),
+        Row(f"{what}: an action, p99", percentile(took, 99) * 1000, "ms"),
+        Row(f"{what}: jobs of the bulk done meanwhile", median(round.bulk for round in busy), "jobs"),
+    ]
+
+
+def _lags(what: str, pairs: list[Pair]) -> list[Row]:
+    return [
+        Row(f"{what}: event to commit, p99, no actions", median(quiet.lag for quiet, _ in pairs), "s"),
+        Row(f"{what}: event to commit, p99, with actions", median(round.lag for _, round in pairs), "s"),
     ]

@@ -103,7 +103,7 @@ def store_rows(rows: list[Outgoing]) -> list[Outgoing]:
     """Have them published once the transaction at hand is committed, as `put_all` does."""
     if len(rows) != 1:
         return Outgoing.objects.bulk_create(rows, batch_size=500)
-    rows[0].save(force_insert=True)
+    store.insert_one(rows[0])
     return rows
 
 

@@ -20,6 +20,7 @@ from django.utils.crypto import salted_hmac
 
 from jobs import access
 from jobs.models.people import OPEN_OUTCOMES, Action, Outcome
+from jobs.store.turns import written
 from jobs.values import storable_json
 from nightdesk.options import SENSITIVE_KEYS
 from nightdesk.redaction import Redactor
@@ -121,7 +122,7 @@ def perform(by: Actor, command: Command, reason: str = "", once: str | None = No
         return _same(earlier, command)
     subject, hindrance = _looked_at(by.user, command)
     try:
-        with transaction.atomic():
+        with written():
             action = _written(by, command, subject, reason.strip()[:LONGEST_REASON], once)
             return _refused(action, hindrance) if hindrance else _executed(action, command)
     except IntegrityError:

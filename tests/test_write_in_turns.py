@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from django.db import connection
 
 from jobs import models
 from jobs.store import checkpoints, turns
+from jobs.store.turn_file import turn_among_processes
 from jobs.store.turns import turn, written
 from tests import tasks
-from tests.harness.processes import ROOT, clean_environment
+from tests.harness import Process, eventually
+from tests.harness.processes import ROOT, clean_environment, python
 from tests.steering import asked
 from workers.app import app
 from workers.commands.queues import PauseQueue, PurgeQueue
@@ -40,6 +43,34 @@ with connection.cursor() as cursor:
     cursor.execute("PRAGMA wal_autocheckpoint"); print(cursor.fetchone()[0])
     cursor.execute("PRAGMA journal_mode"); print(cursor.fetchone()[0])
 """
+
+
+HOG = """
+import sys, time
+from pathlib import Path
+from jobs.store.turn_file import turn_among_processes
+while True:
+    with turn_among_processes(sys.argv[1], 20.0):
+        print("at it", flush=True)
+        time.sleep(float(sys.argv[2]))
+"""
+
+
+@pytest.fixture
+def hog(tmp_path: Path) -> Iterator[Callable[[float], Process]]:
+    """A process that writes without a pause, each time for so many seconds."""
+    begun: list[Process] = []
+
+    def begin(seconds: float) -> Process:
+        name = str(connection.settings_dict["NAME"])
+        argv = python("-c", HOG, name, str(seconds))
+        begun.append(Process(argv, clean_environment(tmp_path), tmp_path / "hog.log"))
+        eventually(begun[-1].text, 20)
+        return begun[-1]
+
+    yield begin
+    for process in begun:
+        process.kill()
 
 
 def write_much(reason: str = "much") -> None:
@@ -66,6 +97,36 @@ def test_a_thread_waits_for_its_turn_and_then_writes() -> None:
     assert done.wait(10)
     thread.join()
     assert models.Quarantine.objects.count() == 1
+
+
+def test_who_waits_for_another_process_is_next(hog: Callable[[float], Process]) -> None:
+    other = hog(0.3)
+    for _ in range(3):
+        before = other.text().count("at it")
+        with turn():
+            assert other.text().count("at it") <= before + 2
+
+
+def test_a_turn_ends_with_the_process_that_has_it(hog: Callable[[float], Process]) -> None:
+    other, done = hog(3600), threading.Event()
+
+    def write() -> None:
+        write_much()
+        connection.close()
+        done.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    assert not done.wait(0.2)
+    other.kill()
+    assert done.wait(10)
+    thread.join()
+
+
+def test_who_has_waited_long_enough_writes_without_a_turn(hog: Callable[[float], Process]) -> None:
+    hog(3600)
+    with turn_among_processes(str(connection.settings_dict["NAME"]), patience=0.1):
+        pass
 
 
 def test_a_transaction_in_a_transaction_waits_for_nobody() -> None:

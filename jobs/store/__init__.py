@@ -12,10 +12,10 @@ from typing import Any
 from django.db import connection
 
 from jobs.store import postgres, sqlite
-from jobs.store.outgoing import insert_outgoing
+from jobs.store.outgoing import insert_one, insert_outgoing
 from jobs.store.tables import MOVE, TABLES, TIMES, Move, Row
 
-__all__ = ["insert_outgoing", "move_position", "read", "settle", "write"]
+__all__ = ["insert_one", "insert_outgoing", "move_position", "read", "settle", "write"]
 
 _VENDORS = {"sqlite": sqlite, "postgresql": postgres}
 
