@@ -25,7 +25,8 @@ LATEST = 5
 class Deed:
     """Something that was done, or refused, without a command: a sign-in, an edit in the admin.
 
-    `who` stands for somebody without an account at hand. `refusal` is a code.
+    `who` stands for somebody without an account at hand. `refusal` is a code. `open`: what comes of it is
+    not known yet.
     """
 
     command: str
@@ -42,14 +43,15 @@ class Deed:
     detail: str = ""
     task: str | None = None
     queue: str | None = None
+    open: bool = False
 
 
 def write_down(deed: Deed) -> Action:
-    """A settled action, in the transaction at hand."""
+    """An action, settled unless its deed is open, in the transaction at hand."""
     now = datetime.now(UTC)
     return Action.objects.create(
         at=now,
-        settled_at=now,
+        settled_at=None if deed.open else now,
         user=deed.user,
         who=(deed.user.get_username() if deed.user else deed.who)[:150],
         via=deed.via,
@@ -63,10 +65,16 @@ def write_down(deed: Deed) -> Action:
         before=None if deed.before is None else without_secrets(deed.before),
         after=None if deed.after is None else without_secrets(deed.after),
         count=1,
-        outcome=Outcome.REFUSED if deed.refusal else Outcome.DONE,
+        outcome=_outcome(deed),
         refusal=deed.refusal,
         detail=_text(deed.detail)[:LONGEST_DETAIL],
     )
+
+
+def _outcome(deed: Deed) -> Outcome:
+    if deed.open:
+        return Outcome.ASKED
+    return Outcome.REFUSED if deed.refusal else Outcome.DONE
 
 
 def _text(text: str) -> str:

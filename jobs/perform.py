@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 C = TypeVar("C")
-Via = Literal["page", "admin", "api", "command line"]
+Via = Literal["page", "admin", "api", "command line", "monitor"]
 LONGEST_NAME, LONGEST_REASON, LONGEST_DETAIL = 255, 500, 500
 TEXT_LENGTH = 2_000
 REDACTOR = Redactor(SENSITIVE_KEYS)

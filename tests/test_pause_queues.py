@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 
-from jobs.models import Pause
+from jobs.models import Action, Pause
 from jobs.models.people import Outcome
 from jobs.perform import Actor, perform
 from nightdesk.paused import PAUSED
@@ -121,6 +121,10 @@ def test_a_pause_ends_by_itself(installation: Installation, ops: User) -> None:
     eventually(lambda: not Pause.objects.exists(), 30, "the pause is over")
     assert datetime.now(UTC) >= until
     assert reads(name) == {"high", "low"}
+    action = Action.objects.latest("pk")
+    told = (action.command, action.target, action.via, action.who, action.user)
+    assert told == ("queue.resume", "high", "monitor", "Nightdesk", None)
+    assert action.outcome == Outcome.DONE, "once the worker reads it again"
 
 
 def by(user: User) -> Actor:

@@ -14,6 +14,7 @@ from django.utils import timezone
 from dashboard import throttle
 from dashboard.models import SignInTries
 from jobs.models import Action
+from jobs.models.people import Outcome
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "a long night at the desk"
@@ -105,6 +106,15 @@ def test_being_asked_to_wait_is_written_down_once(client: Client, ops: User) -> 
     tries(client, 20)
     assert Action.objects.filter(refusal="throttled").count() == 1
     assert Action.objects.count() == 6
+
+
+def test_signing_out_is_written_down(client: Client, ops: User) -> None:
+    client.force_login(ops)
+    client.post("/sign-out/", REMOTE_ADDR="192.0.2.7")
+    client.post("/sign-out/", REMOTE_ADDR="192.0.2.7")  # nobody is signed in any more
+    action = Action.objects.get()
+    told = (action.command, action.who, action.user, action.address, action.outcome)
+    assert told == ("account.sign-out", "ops", ops, "192.0.2.7", Outcome.DONE)
 
 
 @pytest.mark.parametrize("name", ["", "\0", "x" * 10_000, "\ud800", "<script>"])

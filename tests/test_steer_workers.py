@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from jobs.models.people import Outcome
+from jobs.perform import Actor, perform
 from tests.harness import Installation, Process, eventually
 from tests.steering import asked, done, inspect, known, reads, settled
 from workers.app import app
@@ -25,6 +26,26 @@ def test_a_pool_grows_and_shrinks(installation: Installation, monitor: Process, 
     eventually(lambda: known("test").slots == 4, message="the record says four")
     done(ops, commands.Shrink(name, by=1))
     eventually(lambda: processes(name) == 3, message="three processes")
+
+
+@pytest.mark.slow
+def test_the_range_of_a_worker_that_scales_itself_is_set(
+    installation: Installation, monitor: Process, ops: User
+) -> None:
+    installation.worker(options=["--autoscale=2,1"])
+    name = known("test").name
+    eventually(lambda: processes(name) == 1, message="one process is enough")
+    done(ops, commands.Autoscale(name, least=3, most=4))
+    eventually(lambda: processes(name) == 3, message="three are the least now")
+
+
+@pytest.mark.slow
+def test_a_worker_that_does_not_scale_itself_has_no_range(
+    installation: Installation, monitor: Process, ops: User
+) -> None:
+    installation.worker()
+    action = perform(Actor(ops, "page"), commands.Autoscale(known("test").name, least=1, most=4))
+    assert action.refusal or settled(action).outcome == Outcome.FAILED
 
 
 @pytest.mark.slow

@@ -95,9 +95,20 @@ class SignIn(LoginView):
         return self.request.POST.get("username", "").replace("\0", "")[:LONGEST_NAME]
 
 
+class SignOut(LogoutView):
+    """Django's own, with a line in the audit for who was signed in."""
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if request.user.is_authenticated:
+            user = user_of(request)
+            name, address = user.get_username(), address_of(request)
+            write_down(Deed("account.sign-out", "account", name, "page", user, address=address))
+        return super().post(request, *args, **kwargs)
+
+
 sign_in = SignIn.as_view()
 # Whose session has ended meanwhile is signed out already, and not sent round by sign-in.
-sign_out = login_not_required(LogoutView.as_view())
+sign_out = login_not_required(SignOut.as_view())
 
 
 @login_not_required

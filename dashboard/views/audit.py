@@ -38,7 +38,7 @@ COLUMNS = (
 )  # fmt: skip
 CARRIED = ("arguments", "before", "after")
 OTHER_DEEDS = ("account.sign-in", "account.password", "admin.add", "admin.change", "admin.delete")
-VIAS = ("page", "admin", "api", "command line")
+VIAS = ("page", "admin", "api", "command line", "monitor")
 ANY = ("", gettext_lazy("Any"))
 POSSIBLE = (MinValueValidator(EARLIEST.date()), MaxValueValidator(LATEST.date()))
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.harness.processes import ROOT, Process, clean_environment, free_port, python
@@ -56,6 +57,7 @@ class Installation:
         slots: int = 1,
         name: str = "test",
         pool: str = "prefork",
+        options: Sequence[str] = (),
         **settings: str,
     ) -> Process:
         """A worker over `queues` (commas between them) that says it is ready."""
@@ -74,6 +76,7 @@ class Installation:
             pool,
             "-I",
             "tests.tasks",
+            *options,
         )
         process = self.start(f"worker-{name}", [*argv, "-n", f"{name}@%h"], **settings)
         process.says(" ready.")

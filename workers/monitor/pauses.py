@@ -17,8 +17,9 @@ from django.utils.translation import gettext as _
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from jobs.audit import Deed, write_down
 from jobs.liveness import queues_of, worker_states
-from jobs.models import Cluster, Pause, Worker
+from jobs.models import Action, Cluster, Pause, Worker
 from jobs.models.people import Outcome
 from jobs.perform import Settled, settle
 from jobs.seen import MOST_WORKERS
@@ -31,6 +32,8 @@ SOON, LATER = timedelta(seconds=1), timedelta(seconds=5)
 # A worker that can't be told for so long is left to whoever restarts it.
 RESUMES_WITHIN = timedelta(hours=1)
 HEARD_WITHIN = timedelta(minutes=2)
+# Who ends a pause whose time is over.
+NAME = "Nightdesk"
 
 
 @dataclass(frozen=True)
@@ -115,9 +118,19 @@ def _lift_those_that_are_over(rows: Sequence[Pause], now: datetime) -> bool:
     if over:
         with written():
             for row in over:
-                row.resumed_at = now
-                row.save(update_fields=["resumed_at"])
+                row.resumed_at, row.resumed_by = now, _written_down(row)
+                row.save(update_fields=["resumed_at", "resumed_by"])
     return bool(over)
+
+
+def _written_down(row: Pause) -> Action:
+    """Nobody asks for it now; it is resumed as its pause said."""
+    reason = _("The pause was to end at this time.")
+    return write_down(
+        Deed(
+            "queue.resume", "queue", row.queue, "monitor", who=NAME, reason=reason, queue=row.queue, open=True
+        )
+    )
 
 
 def _online(now: datetime) -> dict[str, Worker]:
