@@ -107,6 +107,24 @@ def test_who_waits_for_another_process_is_next(hog: Callable[[float], Process]) 
             assert other.text().count("at it") <= before + 2
 
 
+def test_the_threads_of_a_process_share_its_turn(hog: Callable[[float], Process]) -> None:
+    other, written_by = hog(0.3), list[str]()
+
+    def write(reason: str) -> None:
+        with turn():
+            written_by.append(reason)
+        connection.close()
+
+    threads = [threading.Thread(target=write, args=[str(number)]) for number in range(5)]
+    before = other.text().count("at it")
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(written_by) == ["0", "1", "2", "3", "4"]
+    assert other.text().count("at it") <= before + 3
+
+
 def test_a_turn_ends_with_the_process_that_has_it(hog: Callable[[float], Process]) -> None:
     other, done = hog(3600), threading.Event()
 
@@ -153,7 +171,7 @@ def test_what_steers_workers_and_queues_writes_in_its_turn(ops: User, redis_url:
 
 def only_in_its_turn(execute: Any, sql: str, *more: Any) -> Any:
     """Let through what reads, and what writes while it has the turn."""
-    assert turns._turn.locked() or not sql.startswith(("INSERT", "UPDATE", "DELETE")), sql
+    assert turns._queue.is_taken() or not sql.startswith(("INSERT", "UPDATE", "DELETE")), sql
     return execute(sql, *more)
 
 
