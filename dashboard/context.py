@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
 from dashboard.visitors import oversees, user_of
-from jobs import access
+from jobs import access, dead_letters, scopes
 from jobs.history import Memory
 from jobs.models import Cluster
 from jobs.overview import record
@@ -21,11 +21,18 @@ memory = Memory()
 
 
 def shell(request: HttpRequest) -> dict[str, Any]:
-    """Where we are, what time it is, and whether the record can be trusted."""
+    """Where we are, what time it is, whether the record can be trusted, and what the navigation counts."""
     known = {"site_name": settings.SITE_NAME, "environment": settings.ENVIRONMENT, "clock": time.time()}
     if not getattr(request, "user", None) or not access.has(request.user, "view_record"):
         return known
     return known | {
         "record": SimpleLazyObject(lambda: record(Cluster.DEFAULT_ID, timezone.now())),
+        "side": SimpleLazyObject(lambda: _side(request)),
         "oversees": lambda: oversees(user_of(request)),
     }
+
+
+def _side(request: HttpRequest) -> dict[str, int]:
+    """What is counted beside the navigation; frames tell the same (`jobs.live`)."""
+    scope = scopes.scope_of(request.user)
+    return {} if scope is None else {"dead_letters": dead_letters.open_within(scope)}

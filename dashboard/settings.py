@@ -60,7 +60,7 @@ try:
         "VISIBILITY_TIMEOUT", env.float("VISIBILITY_TIMEOUT", 3600.0), 1, 60 * 86_400
     )
     STOP_GRACE = between("STOP_GRACE", env.float("STOP_GRACE", 30.0), 0, 86_400)
-    WORKER_LOST_RETRIES = between("WORKER_LOST_RETRIES", env.int("WORKER_LOST_RETRIES", 3), 0, 1_000)
+    WORKER_LOST_RETRIES = between("WORKER_LOST_RETRIES", env.int("WORKER_LOST_RETRIES", 2), 0, 1_000)
     # In days.
     RETENTION = retention(
         succeeded=env.float("KEEP_SUCCEEDED", 7.0),

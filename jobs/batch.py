@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from jobs.events import JobEvent, Odd, WorkerEvent, decode, parse
+from jobs.events import DroppedMessage, JobEvent, Odd, WorkerEvent, decode, parse
 from jobs.values import storable
 from nightdesk import entry as wire
 from nightdesk.entry import Entry, stream_time
@@ -55,6 +55,7 @@ class Batch:
     entries: list[tuple[str, Entry]] = field(default_factory=list)
     job_events: defaultdict[str, list[JobEvent]] = field(default_factory=lambda: defaultdict(list))
     worker_events: list[tuple[str, WorkerEvent]] = field(default_factory=list)
+    dropped: list[DroppedMessage] = field(default_factory=list)
     producers: dict[str, Producer] = field(default_factory=dict)
     holes: list[Hole] = field(default_factory=list)
     odd: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -139,13 +140,15 @@ class Batch:
         else:
             self._take(event, entry.producer)
 
-    def _take(self, event: JobEvent | WorkerEvent | None, producer: str) -> None:
+    def _take(self, event: JobEvent | WorkerEvent | DroppedMessage | None, producer: str) -> None:
         self.events += 1
         if event is None:
             return
         self.last_event_at = max(self.last_event_at or 0.0, event.at)
         if isinstance(event, JobEvent):
             self.job_events[event.task_id].append(event)
+        elif isinstance(event, DroppedMessage):
+            self.dropped.append(event)
         else:
             self.worker_events.append((producer, event))
 

@@ -44,8 +44,11 @@ JOB_KINDS = {
     "job-progress": "progress",
     "job-duplicate": "duplicate",
     "job-log": "log",
+    "job-unknown": "unknown",
 }
 WORKER_KINDS = {"worker-online": "online", "worker-heartbeat": "heartbeat", "worker-offline": "offline"}
+# A message that is no job that anybody knows, or can't be read as one.
+DROPPED = "message-dropped"
 # A recorder writes it in the place of an event that it could not make.
 FAULT = "recorder-fault"
 
@@ -117,6 +120,25 @@ class WorkerEvent(msgspec.Struct):
     facts: dict[str, Any]
 
 
+class DroppedMessage(msgspec.Struct):
+    """A message that a worker has thrown away; see `nightdesk.dropped` for what its fields hold."""
+
+    at: float
+    digest: str
+    task_id: str | None = None
+    task: str | None = None
+    queue: str | None = None
+    priority: int | None = None
+    exception: str | None = None
+    content_type: str | None = None
+    content_encoding: str | None = None
+    headers: str | None = None
+    raw: str | None = None
+    size: int | None = None
+    shown: str | None = None
+    withheld: str | None = None
+
+
 # As it should be
 
 
@@ -148,7 +170,7 @@ def _finished(event: JobEvent, offset: float) -> JobEvent | None:
     """The event with its kind in our words and its times by the stream's clock."""
     kind = JOB_KINDS.get(event.kind)
     if kind is None:
-        if event.kind in WORKER_KINDS or event.kind == FAULT:
+        if event.kind in WORKER_KINDS or event.kind in (FAULT, DROPPED):
             raise Odd("not of a job")
         return None
     event.kind = "requeued" if event.requeue and kind == "rejected" else kind
@@ -175,7 +197,7 @@ def _finished(event: JobEvent, offset: float) -> JobEvent | None:
 # As it is
 
 
-def parse(raw: Any, offset: float) -> JobEvent | WorkerEvent | None:
+def parse(raw: Any, offset: float) -> JobEvent | WorkerEvent | DroppedMessage | None:
     """Read one event, as far as it can be read; None if it is of a kind that the record doesn't keep.
 
     Raises Odd.
@@ -189,6 +211,8 @@ def parse(raw: Any, offset: float) -> JobEvent | WorkerEvent | None:
         return _job_event(kind, raw, offset)
     if kind in WORKER_KINDS:
         return _worker_event(WORKER_KINDS[kind], raw, offset)
+    if kind == DROPPED:
+        return _dropped(raw, offset)
     if kind == FAULT:
         raise Odd("the recorder failed")
     return None
@@ -276,3 +300,28 @@ def _worker_event(kind: str, raw: Raw, offset: float) -> WorkerEvent:
         **worker_facts(raw),
     }
     return WorkerEvent(kind, at, hostname, {key: value for key, value in facts.items() if value is not None})
+
+
+def _dropped(raw: Raw, offset: float) -> DroppedMessage:
+    at, digest = values.time(raw.get("timestamp"), offset), values.name(raw.get("digest"), 64)
+    if at is None or digest is None:
+        raise Odd("no time or no digest")
+    body, headers = values.text(raw.get("raw")), values.text(raw.get("headers"))
+    whole = (body, headers) == (raw.get("raw"), raw.get("headers"))
+    untold = None if whole and body is not None and headers is not None else "not captured"
+    return DroppedMessage(
+        at=at,
+        digest=digest,
+        task_id=values.name(raw.get("uuid")),
+        task=values.name(raw.get("name")),
+        queue=values.name(raw.get("queue")),
+        priority=values.priority(raw.get("priority")),
+        exception=values.text(raw.get("exception"), EXCEPTION_LENGTH),
+        content_type=values.name(raw.get("content_type")),
+        content_encoding=values.name(raw.get("content_encoding")),
+        headers=headers if whole else None,
+        raw=body if whole else None,
+        size=values.count(raw.get("size")),
+        shown=values.text(raw.get("shown")),
+        withheld=(values.name(raw.get("withheld"), 16) or untold) if whole else "too large",
+    )

@@ -16,6 +16,7 @@ from jobs.models import (
     Bulk,
     BulkItem,
     Cluster,
+    DeadLetter,
     Enqueued,
     Firing,
     Gap,
@@ -140,6 +141,7 @@ def rows_over(retention: Retention, now: datetime) -> Iterator[QuerySet[Any]]:
     yield Gap.objects.filter(ended_at__lt=now - retention.processes)
     yield Quarantine.objects.filter(last_at__lt=now - retention.processes)
     yield Producer.objects.filter(seen_at__lt=now - PRODUCERS_FOR)
+    yield DeadLetter.objects.filter(last_at__lt=now - retention.ended)
     yield Firing.objects.filter(at__lt=now - retention.samples)
     yield Answer.objects.filter(at__lt=now - ANSWERS_FOR)
     waits = Exists(Outgoing.objects.filter(task_id=OuterRef("task_id")))

@@ -34,7 +34,7 @@ DUPLICATE = STEPS["duplicate"][1]
 LOWEST_END = STEPS["rejected"][0]
 ENDS = frozenset({"succeeded", "failed", "revoked", "rejected"})
 # The kinds of events that tell what job it is: an unknown task only fails.
-TELLING = frozenset({"sent", "received", "failed", "retried"})
+TELLING = frozenset({"sent", "received", "failed", "retried", "unknown"})
 # What stays the same as long as a job lives, and what each publish of it may change.
 LASTING_FACTS = (
     "task", "expires_at", "root_id", "parent_id", "group_id", "retry_of", "schedule", "origin", "release",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from jobs import scopes
+from jobs import dead_letters, scopes
 from jobs.history import Memory
 from jobs.job_frame import job
 from jobs.models import Heartbeat, Job, Position
@@ -106,9 +106,16 @@ def heard(topic: Topic, now: datetime) -> Frame:
 
 
 def _moved(kind: str, scope: str, now: datetime, at: datetime | None) -> Frame:
-    """`seq` grows with the moment of the last change, so that every process tells the same one."""
-    topic = str(Topic(kind, None, scope))
-    return {"topic": topic, "at": now.timestamp(), "seq": int(at.timestamp() * 1000) if at else 0}
+    """`seq` grows with the moment of the last change, so that every process tells the same one.
+
+    What is counted beside the navigation is told with it.
+    """
+    return {
+        "topic": str(Topic(kind, None, scope)),
+        "at": now.timestamp(),
+        "seq": int(at.timestamp() * 1000) if at else 0,
+        "dead_letters": dead_letters.open_within(scopes.named(scope)),
+    }
 
 
 def text_of(frame: Frame) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from jobs import headlines, history, scopes
+from jobs import dead_letters, headlines, history, scopes
 from jobs.history import Memory, QueueMinute
 from jobs.job_frame import epoch
 from jobs.models import Job
@@ -24,7 +24,7 @@ LONGEST_LIST = 100
 
 
 def overview(cluster_id: int, scope: str, now: datetime, memory: Memory | None = None) -> dict[str, Any]:
-    """The `overview` dict of docs/frames.md. At most 15 statements, whatever the number of rows."""
+    """The `overview` dict of docs/frames.md. At most 16 statements, whatever the number of rows."""
     seen = look(cluster_id, now, memory if memory is not None else Memory(), scopes.named(scope))
     word = seen.trust.verdict(anything_seen=seen.anything)
     queues = queue_rows(seen)
@@ -48,6 +48,7 @@ def overview(cluster_id: int, scope: str, now: datetime, memory: Memory | None =
         "queues": [{**queue, "trend": depths(seen, queue["name"])} for queue in queues[:LONGEST_LIST]],
         "workers": [worker_row(worker, state, seen.scope) for worker, state in seen.workers[:LONGEST_LIST]],
         "failures": [_failure(job, seen.scope) for job in seen.failures],
+        "dead_letters": dead_letters.open_within(seen.scope, cluster_id),
         "schedules": seen.trust.schedules(),
         "record": seen.trust.record(),
     }

@@ -21,6 +21,7 @@ from django.db.models import F, Max
 
 from jobs import models, store
 from jobs.batch import REFUSALS, SAMPLE_LENGTH, Batch, Hole, Producer, StreamEntry, cut
+from jobs.deaths import dead_rows, message_rows
 from jobs.held import Held
 from jobs.lifecycle import Job, fold
 from jobs.log_lines import rows_of
@@ -188,6 +189,10 @@ class Record:
                 for row in payload_rows(before.get(id), job, batch.job_events[id])
             ],
             "log": [row for id, job in after.items() for row in rows_of(job.id, batch.job_events[id])],
+            "dead": [
+                row for id, job in after.items() for row in dead_rows(self.cluster_id, before.get(id), job)
+            ],
+            "message": message_rows(self.cluster_id, batch.dropped),
         }
 
     def _producer_row(self, id: str, producer: Producer) -> list[object]:

@@ -14,7 +14,7 @@ from jobs.store.tables import moment
 
 Row = list[Any]
 NO_ATTEMPT = Attempt(retries=0, delivery=0)
-CARRYING = frozenset({"sent", "received"})
+CARRYING = frozenset({"sent", "received", "unknown"})
 _NOTHING = (None,) * 5
 PROGRESS_LENGTH = 10_000
 

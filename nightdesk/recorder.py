@@ -17,7 +17,7 @@ from typing import Any
 from celery import Celery, signals
 from celery.exceptions import SoftTimeLimitExceeded
 
-from nightdesk import paused, pool_process
+from nightdesk import dropped, paused, pool_process
 from nightdesk.capture import NOT_CAPTURED, captured_body
 from nightdesk.dispatcher import JOB_EVENTS, recording_dispatcher
 from nightdesk.messages import (
@@ -41,6 +41,7 @@ WORKER_EVENTS = frozenset({"worker-online", "worker-heartbeat", "worker-offline"
 CELERY_REQUEST = "celery.worker.request:Request"
 # By name: what it imports is for workers alone.
 READ_REVOKED = "nightdesk.revoked:ReadRevoked"
+TELL_UNDECODABLE = "nightdesk.undecodable:TellUndecodable"
 OFF_SWITCH = "NIGHTDESK_RECORDER"
 TRACEBACK_LENGTH = 20_000
 TEXT_LENGTH = 2_000
@@ -122,14 +123,14 @@ class Recorder:
             self.app.Task.Request == CELERY_REQUEST
         ):  # else it is a subclass of RecordedRequest, or goes without
             self.app.Task.Request = "nightdesk.request:RecordedRequest"
-        self.app.steps["consumer"].add(READ_REVOKED)
+        self.app.steps["consumer"].update((READ_REVOKED, TELL_UNDECODABLE))
         self.app.steps["consumer"].add(self._standing_still)
         for signal, hook in self._hooks():
             signal.connect(hook, weak=False, dispatch_uid=f"nightdesk.{hook.__name__}")
         atexit.register(self.drain)
 
     def disconnect(self) -> None:
-        self.app.steps["consumer"].discard(READ_REVOKED)
+        self.app.steps["consumer"].difference_update((READ_REVOKED, TELL_UNDECODABLE))
         self.app.steps["consumer"].discard(self._standing_still)
         for signal, hook in self._hooks():
             signal.disconnect(hook, dispatch_uid=f"nightdesk.{hook.__name__}")
@@ -142,6 +143,8 @@ class Recorder:
             (signals.after_task_publish, self.record_sent),
             (signals.celeryd_after_setup, self.remember_worker),
             (signals.task_received, self.note_receipt),
+            (signals.task_unknown, self.tell_unknown),
+            (signals.task_rejected, self.tell_dropped),
             (signals.worker_process_init, self.tell_ends_from_here),
             (signals.worker_shutdown, self.drain),
             (signals.worker_process_shutdown, self.drain),
@@ -217,6 +220,25 @@ class Recorder:
         """Record an event that Celery doesn't send."""
         cleaned = self.redactor.clean(fields, TEXT_LENGTH * 4).value
         self.put(type, **cleaned)
+
+    @_guarded
+    def tell_unknown(self, message: Any, name: str, id: str, **_: Any) -> None:
+        """Celery has failed a job of a task that it doesn't know: say what the message held."""
+        told = dropped.unknown_task(message, name, self.redactor, self.options.body_bytes)
+        self.put(dropped.UNKNOWN, uuid=id, **told)
+
+    @_guarded
+    def tell_dropped(self, message: Any, exc: Exception | None = None, **_: Any) -> None:
+        """Celery has dropped a message that it can't read; if that was a job, it will never run."""
+        told = dropped.unreadable(message, exc, self.redactor, self.options.body_bytes)
+        self.put(dropped.DROPPED, **told)
+        if told["uuid"]:
+            self.put("task-rejected", uuid=told["uuid"], retries=message.headers.get("retries") or 0)
+
+    @_guarded
+    def tell_no_envelope(self, raw: bytes, queue: str) -> None:
+        """Something was taken from a queue that is no message at all."""
+        self.put(dropped.DROPPED, **dropped.no_envelope(raw, queue, self.redactor))
 
     @_guarded
     def record(self, event: dict[str, Any]) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from billiard.einfo import ExceptionWithTraceback
 from celery.exceptions import TaskRevokedError
+from celery.utils.serialization import get_pickled_exception
 from celery.worker.request import Request
 from celery.worker.state import revoked
+from kombu.utils.encoding import safe_repr
 
 from nightdesk import recorder
 from nightdesk.messages import DELIVERY
@@ -18,6 +21,8 @@ class RecordedRequest(Request):
 
     A delivery is known by when it was taken, in microseconds of the stream's clock.
     """
+
+    _fault: BaseException | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -32,6 +37,14 @@ class RecordedRequest(Request):
             raise TaskRevokedError(self.id)
         super().on_accepted(pid, time_accepted)
 
+    def on_failure(self, exc_info: Any, *args: Any, **options: Any) -> Any:
+        """Of a fault that the main process makes (a lost process, a time limit) Celery tells the wrapping."""
+        if isinstance(exc_info.exception, ExceptionWithTraceback):
+            self._fault = exc_info.exception.exc
+        return super().on_failure(exc_info, *args, **options)
+
     def send_event(self, type: str, **fields: Any) -> None:
         told = self.request_dict
+        if type == "task-failed" and self._fault is not None:
+            fields["exception"] = safe_repr(get_pickled_exception(self._fault))
         super().send_event(type, delivery=told[DELIVERY], retries=told.get("retries") or 0, **fields)

@@ -26,6 +26,7 @@ from jobs import live
 from jobs.models import (
     Action,
     Bulk,
+    DeadLetter,
     Job,
     Order,
     Outgoing,
@@ -61,6 +62,8 @@ MAY: dict[str, tuple[str, ...]] = {
     "job.rerun": OPERATORS,
     "job.revoke": OPERATORS,
     "job.terminate": OPERATORS,
+    "dead.requeue": OPERATORS,
+    "dead.discard": OPERATORS,
     "task.run": ADMINS,
     "bulk.preview": (*OPERATORS, "stranger"),  # each job is measured by itself: a stranger gets an empty set
     "bulk.start": OPERATORS,
@@ -117,6 +120,10 @@ PAGES: dict[str, Page] = {
     "bulk-pause": Page(None, "bulk.pause", "bulk"),
     "bulk-resume": Page(None, "bulk.resume", "bulk"),
     "bulk-abort": Page(None, "bulk.abort", "bulk"),
+    "dead-letters": Page(READERS),
+    "dead-letter": Page(READERS, of="letter"),
+    "dead-requeue": Page(READERS, "dead.requeue", form={"why": "retries"}),
+    "dead-discard": Page(READERS, "dead.discard", form={"why": "unreadable"}),
     "queues": Page(READERS),
     "queue": Page(READERS, of="queue"),
     "queue-pause": Page(READERS, "queue.pause", "queue"),
@@ -156,6 +163,8 @@ API_READS: dict[str, tuple[str, ...]] = {
     "list_jobs": READERS,
     "job_by_number": READERS,
     "job_by_task_id": READERS,
+    "list_dead_letters": READERS,
+    "dead_letter": READERS,
     "list_queues": READERS,
     "queue": READERS,
     "list_workers": READERS,
@@ -189,6 +198,7 @@ class Things:
     action: int
     bulk: int
     trigger: int
+    letter: int
 
     def part(self, name: str) -> Any:
         """What stands in an address for a thing of this name."""
@@ -216,8 +226,16 @@ def things(db: None) -> Things:
     )
     trigger = Trigger.objects.create(name="a trigger", model="auth.user", task=task)
     return Things(
-        task, failed.pk, running.pk, "w1@h", worker.pk, action.pk, _begun_bulk(), trigger.pk
+        task, failed.pk, running.pk, "w1@h", worker.pk, action.pk, _begun_bulk(), trigger.pk, _letters(failed)
     )  # fmt: skip
+
+
+def _letters(failed: Job) -> int:
+    """One of a job and one of a message; the number of the first."""
+    common = {"queue": "low", "since": failed.seen_at, "last_at": failed.seen_at, "task": failed.task}
+    DeadLetter.objects.create(key="sha256:1", why="unreadable", raw="e30=", headers="{}", **common)
+    job = DeadLetter.objects.create(key="failed", why="retries", job_id=failed.pk, task_id="failed", **common)
+    return job.pk
 
 
 def _job(state: str, task: str, now: datetime) -> Job:
@@ -252,6 +270,8 @@ SAMPLES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "job.rerun": lambda _: {"task_id": "failed"},
     "job.revoke": lambda _: {"task_id": "running"},
     "job.terminate": lambda _: {"task_id": "running"},
+    "dead.requeue": lambda things: {"letters": (things.letter,)},
+    "dead.discard": lambda things: {"letters": (things.letter,)},
     "task.run": lambda things: {"task": things.task, "queue": "low"},
     "bulk.preview": lambda _: {"deed": "retry", "jobs": ("failed",)},
     "bulk.start": lambda things: {"bulk": things.bulk},
@@ -295,7 +315,8 @@ def sample_of(name: str, things: Things | None) -> Command:
 def wishes() -> list[Any]:
     """What would have an effect."""
     states = list(Bulk.objects.order_by("pk").values_list("pk", "state"))
-    return [*(model.objects.count() for model in WISHES), states]
+    waiting = DeadLetter.objects.filter(settled="").count()
+    return [*(model.objects.count() for model in WISHES), states, waiting]
 
 
 # Nothing is forgotten
@@ -470,7 +491,7 @@ def test_programs_read_as_their_owners_may(things: Things, name: str) -> None:
     queue_or_worker = "low" if "queues" in path else "w1@h"
     parts = {
         "{int:job_id}": things.job, "{task_id}": "failed", "{path:name}": queue_or_worker,
-        "{int:action_id}": things.action, "{int:bulk_id}": things.bulk,
+        "{int:action_id}": things.action, "{int:bulk_id}": things.bulk, "{int:letter_id}": things.letter,
     }  # fmt: skip
     of_one = "{" in path and "workers" not in path
     for part, value in parts.items():

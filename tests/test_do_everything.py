@@ -12,7 +12,7 @@ import orjson
 import pytest
 from django.core.management import CommandError, call_command
 
-from jobs.models import Action, Bulk, Job, QueueSample
+from jobs.models import Action, Bulk, DeadLetter, Job, QueueSample
 from jobs.perform import registered
 from tests import tasks
 from tests.api import Program, account, token_of
@@ -80,6 +80,7 @@ def test_every_command(way: Callable[..., int], installation: Installation, tmp_
     name = known("test").name
     desk = Desk(way)
     _jobs(desk, tmp_path)
+    _dead_letters(desk)
     _queues(desk)
     _bulks(desk)
     _workers(desk, name)
@@ -101,6 +102,15 @@ def _jobs(desk: Desk, folder: Path) -> None:
     stands(running, "running")
     desk.do("job.terminate", task_id=running)
     stands(running, "revoked")
+
+
+def _dead_letters(desk: Desk) -> None:
+    gone = tasks.succeed_at.delay(9).id
+    stands(gone, "failed")
+    letter = DeadLetter.objects.get(key=gone)
+    again = desk.do("dead.requeue", letters=[letter.pk], reason="it is mended")["task_id"]
+    stands(again, "failed")
+    assert desk.do("dead.discard", why="retries", confirm=1) == {"discarded": 1}
 
 
 def _queues(desk: Desk) -> None:

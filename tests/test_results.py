@@ -110,7 +110,8 @@ def test_old_claims_go_even_where_results_stay_but_not_those_that_are_held(
 ) -> None:
     monkeypatch.setattr(backend, "expires", None)
     for job in ("old", "held", "young"):
-        assert claims.claim(Claim, job, 0, "token", 30.0 if job == "held" else -1e7, "default")
+        lease = 30.0 if job == "held" else -1e7
+        assert claims.claim(Claim, job, 0, "token", lease, "default") is not None
     Claim.objects.exclude(pk="young").update(at=timezone.now() - CLAIMS_KEPT * 1.01)
     backend.store_result("kept", None, states.SUCCESS)
     TaskResult.objects.update(date_done=timezone.now() - timedelta(days=1000))

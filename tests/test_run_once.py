@@ -201,7 +201,7 @@ def test_what_a_stopped_worker_gives_back_runs_elsewhere_at_once(
 
 
 def claim(attempt: int, token: str, lease: float = 60.0) -> bool:
-    return claims.claim(Claim, "job", attempt, token, lease, "default")
+    return claims.claim(Claim, "job", attempt, token, lease, "default") is not None
 
 
 @pytest.mark.django_db

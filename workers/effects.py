@@ -21,6 +21,7 @@ from django.db.models import Model
 
 import nightdesk
 from jobs.store import claims
+from workers.poison import WorkersLost, is_poison, losses_told
 from workers.putting_back import PutBack
 from workers.running import Renewed, Run, attempt_of
 
@@ -47,9 +48,14 @@ def alias() -> str:
 
 
 def begin(run: Run) -> None:
-    """Claim the attempt. Raises Ignore if it needs no run any more, PutBack if somebody may be running it."""
+    """Claim the attempt. Raises Ignore if it needs no run any more, PutBack if somebody may be running it.
+
+    Raises WorkersLost if it has killed too many who ran it.
+    """
     token = uuid.uuid4().hex
-    if _claimed(run, token):
+    losses = _claimed(run, token)
+    if losses is not None:
+        _refuse_poison(losses + losses_told(run.request))
         run.token = token
         _held.add(run)
         return
@@ -63,12 +69,28 @@ def begin(run: Run) -> None:
     raise PutBack("this job runs already", delay=look_again(found))
 
 
+def _refuse_poison(losses: int) -> None:
+    """Its failure, which Celery stores, settles the claim."""
+    if is_poison(losses):
+        raise WorkersLost(f"{losses} workers were lost that ran this job: it is not given to another one")
+
+
+def losses_of(task_id: str) -> int:
+    """How many of those who had claimed a job were lost, as far as can be told now."""
+    try:
+        found = claims.look(table(), task_id, alias())
+    except AWAY as fault:
+        logger.warning("how often %s has lost its worker can't be asked: %s", task_id, fault)
+        return 0
+    return 0 if found is None else found.losses
+
+
 def look_again(found: claims.Claimed) -> float:
     """Seconds until a second message should look again."""
     return max(found.left + SHORTEST_LOOK, min(found.held_for, LONGEST_LOOK), SHORTEST_LOOK)
 
 
-def _claimed(run: Run, token: str) -> bool:
+def _claimed(run: Run, token: str) -> int | None:
     """Asks again, on a new connection, if the database didn't answer; raises PutBack if it still doesn't."""
     using = alias()
     for again in (True, False):
@@ -141,7 +163,8 @@ def _hold(runs: list[Run]) -> None:
 
 def _claimed_again(run: Run) -> bool:
     """The database may have forgotten its last moment; or the job has just ended, by another thread."""
-    if claims.claim(table(), run.task_id, run.attempt, run.token, settings.CLAIM_LEASE, alias()):
+    lease = settings.CLAIM_LEASE
+    if claims.claim(table(), run.task_id, run.attempt, run.token, lease, alias()) is not None:
         return True
     found = claims.look(table(), run.task_id, alias())
     return found is not None and found.token == run.token

@@ -13,8 +13,8 @@ from jobs.perform import Settled, settle
 from jobs.store.turns import written
 
 MOST = 500
-# Their `after` holds the id of the job that they publish.
-PUBLISHING = ("job.retry", "job.rerun", "task.run")
+# Their `after` holds the id of the job that they publish; without one they are done once it is all published.
+PUBLISHING = ("job.retry", "job.rerun", "task.run", "dead.requeue")
 # So long after it was asked for, a published job of which nobody has heard is given up.
 LONGEST_WAIT = timedelta(days=1)
 
@@ -43,11 +43,13 @@ class Follower:
         heard = {task_id for _, task_id, _ in found}
         unheard = [action for task_id, action in made.items() if task_id not in heard]
         given_up = [action for action in unheard if _is_late(action, now)]
-        if not heard and not given_up:
+        done = [made[task_id] for task_id in heard]
+        done += [action for action in actions if action.outcome == Outcome.SENT and made_by(action) is None]
+        if not done and not given_up:
             return
         with written():
-            for task_id in heard:
-                settle(made[task_id], Settled(Outcome.DONE))
+            for action in done:
+                settle(action, Settled(Outcome.DONE))
             for action in given_up:
                 settle(action, Settled(Outcome.FAILED, detail="Published, and never heard of again."))
         self._changed({pk for pk, _, _ in found} | _numbers({retry_of for _, _, retry_of in found}))

@@ -10,7 +10,8 @@ class Claim(models.Model):
 
     `attempt` counts replacements and retries (see `workers.effects`); `token`
     is that of one run; `until` and `since` are seconds since the epoch by the
-    database's clock.
+    database's clock; 0 as `until` says that it was given back. `losses` counts
+    those who had claimed the job and were never heard of again.
     """
 
     task_id = models.CharField(max_length=255, primary_key=True)
@@ -19,6 +20,7 @@ class Claim(models.Model):
     until = models.FloatField()
     since = models.FloatField()
     done = models.BooleanField(default=False)
+    losses = models.PositiveIntegerField(default=0, db_default=0)
     at = models.DateTimeField(db_index=True)
 
     def __str__(self) -> str:

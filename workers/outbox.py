@@ -6,6 +6,7 @@ Redis keeps a mark for each message, set by the script that pushes it
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from workers.brokers.transport import ONCE
 logger = structlog.get_logger(__name__)
 
 MOST = 500
+# Among the properties of a row whose body is no job's, but any bytes (base64): their type and encoding.
+RAW = "nightdesk_raw"
 # What is wrong with a row, and stays wrong however often it is tried.
 OF_THE_ROW = (ValueError, TypeError, KeyError, AttributeError)
 
@@ -40,25 +43,47 @@ def once(task_id: str, headers: Mapping[str, Any]) -> str:
 
 @dataclass
 class Letter:
-    """A row, read: what Celery would have at this point."""
+    """A row, read: what Celery would have at this point. `body` is empty where it is no job to us."""
 
     row: Outgoing
     body: tuple[Any, ...]
     headers: dict[str, Any]
     properties: dict[str, Any]
+    sent: str | bytes
+    content_type: str = "application/json"
+    content_encoding: str = "utf-8"
 
     @classmethod
     def of(cls, row: Outgoing) -> Letter:
         """Raises ValueError if the row doesn't hold a message."""
-        body, headers, properties = (json.loads(text) for text in (row.body, row.headers, row.properties))
+        headers, properties = json.loads(row.headers), json.loads(row.properties)
+        if row.priority is not None:
+            properties["priority"] = row.priority
+        kind = properties.pop(RAW, None)
+        if kind is None:
+            return cls._of_a_job(row, headers, properties)
+        sent = base64.b64decode(row.body, validate=True)
+        return cls(row, (), {**headers, ONCE: row.task_id}, properties, sent, *kind)
+
+    @classmethod
+    def _of_a_job(cls, row: Outgoing, headers: dict[str, Any], properties: dict[str, Any]) -> Letter:
+        body = json.loads(row.body)
         if not (isinstance(body, list) and len(body) == 3 and headers.get("id") == row.task_id):
             raise ValueError("not a message of Celery's second protocol")
         # It waits since it was asked for, not since somebody got round to publishing it.
         headers.setdefault(STAMP, {"id": row.task_id, "first": row.created_at.timestamp()})
         headers[ONCE] = once(row.task_id, headers)
-        if row.priority is not None:
-            properties["priority"] = row.priority
-        return cls(row, tuple(body), headers, properties)
+        return cls(row, tuple(body), headers, properties, row.body)
+
+    @property
+    def is_a_job(self) -> bool:
+        """Whether Celery's signals are to tell of it."""
+        return bool(self.body)
+
+    @property
+    def once(self) -> str:
+        """What the broker takes once."""
+        return once(self.row.task_id, self.headers) if self.is_a_job else self.row.task_id
 
 
 class Publisher:
@@ -95,7 +120,7 @@ class Publisher:
         channel = getattr(self._producer, "channel", None)
         if letters and isinstance(channel, transport.Channel):
             try:
-                channel.settled([once(letter.row.task_id, letter.headers) for letter in letters])
+                channel.settled([letter.once for letter in letters])
             except self._away() as fault:
                 logger.info("marks of published messages stay for longer: %s", fault)
 
@@ -107,7 +132,8 @@ class Publisher:
             for letter in letters:
                 _publish(producer, letter)
         for letter in letters:
-            signals.after_task_publish.send(**_told(letter))
+            if letter.is_a_job:
+                signals.after_task_publish.send(**_told(letter))
 
     def _open(self) -> Any:
         if self._producer is None:
@@ -158,13 +184,14 @@ def _told(letter: Letter) -> dict[str, Any]:
 
 def _publish(producer: Any, letter: Letter) -> None:
     declare = [app.amqp.queues[letter.row.queue]]
-    signals.before_task_publish.send(
-        **_told(letter), declare=declare, properties=letter.properties, retry_policy=None
-    )
+    if letter.is_a_job:
+        signals.before_task_publish.send(
+            **_told(letter), declare=declare, properties=letter.properties, retry_policy=None
+        )
     producer.publish(
-        letter.row.body,
-        content_type="application/json",
-        content_encoding="utf-8",
+        letter.sent,
+        content_type=letter.content_type,
+        content_encoding=letter.content_encoding,
         exchange="",
         routing_key=letter.row.queue,
         declare=declare,
@@ -177,7 +204,7 @@ def tell_waiting(rows: Sequence[Outgoing]) -> None:
     """Have the record know of jobs that are published only when they are due."""
     recorder = installed()
     for letter in _readable(rows):
-        if recorder is not None:
+        if recorder is not None and letter.is_a_job:
             headers = letter.headers
             headers[STAMP] = {
                 **headers[STAMP],

@@ -11,16 +11,15 @@ from celery.states import SUCCESS
 from celery.utils.log import get_logger
 from celery.utils.saferepr import saferepr
 from celery.worker.state import task_ready
-from django.conf import settings
 from kombu.exceptions import OperationalError
 
 from nightdesk.request import RecordedRequest
 from workers import effects
 from workers.brokers.transport import Channel
 from workers.limits import aside
+from workers.poison import LOSSES, is_poison, losses_told
 from workers.putting_back import PutBack
 
-LOSSES = "nightdesk_losses"
 RETRY_DELAY = 1
 
 logger = get_logger(__name__)
@@ -79,11 +78,11 @@ class Request(RecordedRequest):
 
     def _retry_worker_lost(self, exc: Exception, exc_info: Any) -> bool:
         """Publish the job again; False, which makes it fail for good, once it was lost too often."""
-        losses = self._losses() + 1
-        if losses > settings.WORKER_LOST_RETRIES:
+        losses = losses_told(self.request_dict) + effects.losses_of(self.id) + 1
+        if is_poison(losses):
             return False
         try:
-            self._publish_again(losses)
+            self._publish_again(losses_told(self.request_dict) + 1)
         except (OperationalError, OSError) as error:
             # The broker is away: leave the message with it, unacknowledged, rather than lose the job.
             logger.warning("%s[%s] was lost and can't be published again yet: %r", self.name, self.id, error)
@@ -102,10 +101,6 @@ class Request(RecordedRequest):
         if meta and self.chord:
             self.task.backend.on_chord_part_return(self._context, SUCCESS, meta["result"])  # type: ignore[attr-defined]
         return meta
-
-    def _losses(self) -> int:
-        told = self.request_dict.get(LOSSES)
-        return told if isinstance(told, int) else 0
 
     def _publish_again(self, losses: int) -> None:
         request: Any = self._context  # type: ignore[attr-defined]

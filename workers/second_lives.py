@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from django.utils.translation import gettext as _
 
-from jobs.models import Action, Bulk, BulkItem, Job, State
+from jobs.models import Action, Bulk, BulkItem, DeadLetter, Job, State
 from jobs.models.bulk import Deed, ItemOutcome
 from jobs.models.people import OPEN_OUTCOMES
 from jobs.perform import Refused
@@ -24,7 +24,7 @@ def why_not_now(job: Job) -> Refused | None:
 def why_not_again(jobs: Sequence[Job]) -> dict[int, Refused]:
     """Those of some jobs of one cluster whose second life is on its way, open, or has succeeded, and so why.
 
-    By their numbers; four statements.
+    By their numbers; five statements.
     """
     if not jobs:
         return {}
@@ -54,7 +54,7 @@ def _under_way() -> Refused:
 
 def _unheard(jobs: Sequence[Job]) -> set[int]:
     """The numbers of those for which a job was asked for, of which the record has not heard yet."""
-    made = [*_made_singly(jobs), *_made_in_bulk(jobs)]
+    made = [*_made_singly(jobs), *_made_in_bulk(jobs), *_made_of_letters(jobs)]
     heard = _recorded(jobs[0].cluster_id, [task_id for _, task_id in made])
     return {number for number, task_id in made if task_id not in heard}
 
@@ -80,3 +80,11 @@ def _made_in_bulk(jobs: Sequence[Job]) -> Iterable[tuple[int, str]]:
     items = BulkItem.objects.filter(bulk__in=list(bulks.values_list("pk", flat=True)), came=None)
     done = items.filter(outcome=ItemOutcome.DONE, job_id__in=[job.pk for job in jobs])
     return [(number, str(new_id)) for number, new_id in done.values_list("job_id", "new_task_id")]
+
+
+def _made_of_letters(jobs: Sequence[Job]) -> Iterable[tuple[int, str]]:
+    """The same of dead letters that were sent again."""
+    lately = datetime.now(UTC) - LONGEST_WAIT
+    sent = DeadLetter.objects.filter(job_id__in=[job.pk for job in jobs], settled_at__gte=lately)
+    made = sent.exclude(new_task_id=None).values_list("job_id", "new_task_id")
+    return [(int(number or 0), str(new_id)) for number, new_id in made]

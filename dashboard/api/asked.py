@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Annotated
 
 from django.http import HttpRequest
@@ -13,6 +13,7 @@ from pydantic import AfterValidator
 from dashboard.api.problems import Problem, missing
 from dashboard.command_fields import in_bounds
 from jobs.models import Bucket, Cluster, State
+from jobs.models.dead import Death, Settled
 from jobs.models.people import Outcome
 
 LAST_ID = 2**63 - 1
@@ -49,6 +50,24 @@ class JobsAsked(OfCluster):
     state: State | None = None
     task: Name | None = None
     queue: Name | None = None
+    cursor: Cursor | None = None
+
+
+class Dealt(StrEnum):
+    """What somebody, or the job itself, has made of a dead letter."""
+
+    REQUEUED = Settled.REQUEUED.value
+    DISCARDED = Settled.DISCARDED.value
+    REVIVED = Settled.REVIVED.value
+
+
+class DeadLettersAsked(OfCluster):
+    """Which dead letters: all that is given must hold. Without `settled`, those that wait."""
+
+    why: Death | None = None
+    task: Name | None = None
+    queue: Name | None = None
+    settled: Dealt | None = None
     cursor: Cursor | None = None
 
 

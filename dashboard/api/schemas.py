@@ -311,6 +311,43 @@ class BulkItems(Told):
     next: str | None
 
 
+class DeadLetter(Told):
+    """A job that nobody will run again by itself, or a message that no worker could read. `why` is retries,
+    unknown, unreadable or poison; `settled` is empty while it waits, else requeued, discarded or revived."""
+
+    id: int
+    why: str
+    task_id: str | None
+    task: str | None
+    queue: str | None
+    exception: str | None
+    times: int
+    since: datetime
+    last_at: datetime
+    settled: str
+    settled_at: datetime | None
+    new_task_id: str | None
+
+
+class DeadLetterDetail(DeadLetter):
+    """A dead letter with what it carries: a job's body, or as much of a message's bytes as is text.
+    `withheld` says why a message can't be sent again."""
+
+    carried: str | None
+    headers: str | None
+    size: int | None
+    withheld: str | None
+
+
+class DeadLetters(Told):
+    """A page, newest first. `next` is the cursor of the following one; `count` is exact unless `more`."""
+
+    letters: list[DeadLetter]
+    next: str | None
+    count: int
+    more: bool
+
+
 class Health(Told):
     """Whether the whole works; each check with the moment at which it was last known."""
 

@@ -20,6 +20,8 @@ from jobs.perform import registered
 
 register = template.Library()
 
+WITH_PAGES = ("job", "queue", "worker", "bulk", "dead-letter")
+
 
 @register.simple_tag
 def once() -> SafeString:
@@ -60,8 +62,8 @@ def target(action: Action) -> SafeString:
 
 
 def _page_of(kind: str, name: str) -> str:
-    """Kinds of things with a page of their own have an address of that name."""
+    """An address has the name of the kind of thing that it is about."""
     try:
-        return reverse(kind, args=[name]) if kind in ("job", "queue", "worker", "bulk") else ""
+        return reverse(kind, args=[name]) if kind in WITH_PAGES else ""
     except NoReverseMatch:
         return ""

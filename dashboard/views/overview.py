@@ -17,4 +17,4 @@ from jobs import live
 @never_cache
 def index(request: HttpRequest) -> HttpResponse:
     frame = live.overview(cluster_id_of(request), scope_of_visitor(request), timezone.now(), memory)
-    return render(request, "overview.html", {"frame": frame, "record": frame["record"]})
+    return render(request, "overview.html", {"frame": frame, "record": frame["record"], "side": frame})

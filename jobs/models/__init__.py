@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobs.models.bulk import Bulk, BulkItem
+from jobs.models.dead import DeadLetter
 from jobs.models.enqueued import Enqueued, Tag
 from jobs.models.logs import LogPart
 from jobs.models.people import Action, Reach
@@ -39,6 +40,7 @@ __all__ = [
     "Bulk",
     "BulkItem",
     "Cluster",
+    "DeadLetter",
     "Enqueued",
     "Firing",
     "Gap",

@@ -20,6 +20,7 @@ MEASURED_BY: dict[str, tuple[str | None, str | None]] = {
     "Attempt": ("job__task", "job__queue"),
     "Payload": ("job__task", "job__queue"),
     "QueueSample": (None, "queue"),
+    "DeadLetter": ("task", "queue"),
     "Worker": (None, None),
     "WorkerSample": (None, None),
     "Gap": (None, None),

@@ -3,7 +3,8 @@
 The row names the attempt that was claimed last, the token of who claimed it,
 and until when the claim holds by the database's clock. It goes to whoever asks
 for a later attempt, and to the next who asks once the lease is over and the
-job not done.
+job not done. Whoever let a lease run out, and neither ended nor gave the job
+back, is counted as lost.
 """
 
 from __future__ import annotations
@@ -25,23 +26,31 @@ WITHOUT_WAITING = "set_config('synchronous_commit', 'off', true) AS asked"
 
 @dataclass(frozen=True)
 class Claimed:
-    """A claim as it stands: `held_for` and `left` are seconds; `left` is negative once the lease is over."""
+    """A claim as it stands: `held_for` and `left` are seconds; `left` is negative once the lease is over.
+
+    `losses` is how many of those who had claimed it were lost.
+    """
 
     attempt: int
     token: str
     done: bool
     held_for: float
     left: float
+    losses: int
 
 
 def claim(
     model: type[models.Model], task_id: str, attempt: int, token: str, lease: float, using: str
-) -> bool:
-    """Whether the attempt is ours now, for `lease` seconds. One statement."""
+) -> int | None:
+    """How many were lost that had claimed the job before, if the attempt is ours now, for `lease` seconds.
+
+    None if it isn't. One statement.
+    """
     with connections[using].cursor() as cursor:
         waits = connections[using].in_atomic_block
         cursor.execute(_claim(model, using, waits), [task_id, attempt, token, lease])
-        return cursor.fetchone() is not None
+        row = cursor.fetchone()
+    return None if row is None else int(row[0])
 
 
 def look(model: type[models.Model], task_id: str, using: str) -> Claimed | None:
@@ -49,12 +58,16 @@ def look(model: type[models.Model], task_id: str, using: str) -> Claimed | None:
     now = NOW[connections[using].vendor]
     with connections[using].cursor() as cursor:
         cursor.execute(
-            f"SELECT attempt, token, done, {now} - since, until - {now} "  # noqa: S608 names of our own
+            f"SELECT attempt, token, done, {now} - since, until - {now}, losses "  # noqa: S608 names of our own
             f"FROM {model._meta.db_table} WHERE task_id = %s",
             [task_id],
         )
         row = cursor.fetchone()
-    return None if row is None else Claimed(row[0], row[1], bool(row[2]), float(row[3]), float(row[4]))
+    return (
+        None
+        if row is None
+        else Claimed(row[0], row[1], bool(row[2]), float(row[3]), float(row[4]), int(row[5]))
+    )
 
 
 def renew(model: type[models.Model], held: Mapping[str, str], lease: float, using: str) -> set[str]:
@@ -115,13 +128,15 @@ def _claim(model: type[models.Model], using: str, waits: bool) -> str:
     table, now = model._meta.db_table, NOW[vendor]
     source = "" if waits or vendor != "postgresql" else f" FROM {WITHOUT_WAITING}"
     return (
-        f"INSERT INTO {table} (task_id, attempt, token, until, since, at, done) "
-        f"SELECT %s, %s, %s, {now} + %s, {now}, CURRENT_TIMESTAMP, false{source} {_ALWAYS[vendor]}"
+        f"INSERT INTO {table} (task_id, attempt, token, until, since, at, done, losses) "
+        f"SELECT %s, %s, %s, {now} + %s, {now}, CURRENT_TIMESTAMP, false, 0{source} {_ALWAYS[vendor]}"
         f"ON CONFLICT (task_id) DO UPDATE SET attempt = excluded.attempt, token = excluded.token, "
-        f"until = excluded.until, since = excluded.since, done = false "
+        f"until = excluded.until, since = excluded.since, done = false, "
+        f"losses = {table}.losses + CASE WHEN excluded.attempt = {table}.attempt AND NOT {table}.done "
+        f"AND excluded.token <> {table}.token AND {table}.until > 0 THEN 1 ELSE 0 END "
         f"WHERE excluded.attempt > {table}.attempt OR (excluded.attempt = {table}.attempt "
         f"AND NOT {table}.done AND (excluded.token = {table}.token OR {table}.until < {now})) "
-        "RETURNING token"
+        "RETURNING losses"
     )
 
 

@@ -48,7 +48,8 @@ def upsert(table: Table, rows: int) -> str:
 
 
 def _staging(table: Table) -> str:
-    return f"pg_temp.staging_{table.name}"
+    """Two kinds of rows of one table differ in how many columns they tell."""
+    return f"pg_temp.staging_{table.name}_{len(table.columns)}"
 
 
 def _names(table: Table) -> str:

@@ -36,6 +36,18 @@ LOG_COLUMNS = ("lines", "left_out")
 PAYLOAD_COLUMNS = ("args", "kwargs", "body", "withheld", "retries", "result", "progress", "progress_at")
 # A column that keeps the greatest value told -> what came with that value.
 PAYLOAD_LATEST = {"retries": ("args", "kwargs", "body", "withheld"), "progress_at": ("progress",)}
+# Whoever has settled a letter has the last word on it, unless it only seemed to have come back to life.
+DEAD_KEY = ("cluster_id", "key")
+DEAD_COLUMNS = (
+    "why", "job_id", "task_id", "task", "queue", "exception", "times", "since", "last_at", "settled",
+)  # fmt: skip
+DEAD_RULES = {"settled": "CASE WHEN {stored} IN ('', 'revived') THEN {told} ELSE {stored} END"}
+MESSAGE_COLUMNS = (
+    *DEAD_COLUMNS, "priority", "content_type", "content_encoding", "headers", "raw", "size", "shown",
+    "withheld",
+)  # fmt: skip
+# The same message once more.
+MESSAGE_RULES = {"times": "{stored} + {told}", "since": "{stored}"}
 
 
 TIMES = frozenset({
@@ -45,10 +57,11 @@ TIMES = frozenset({
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose rows are written whole, but for two kinds of columns.
+    """A table whose rows are written whole, but for three kinds of columns.
 
     One in `kept` stays as it is where a row says None. One in `latest` changes
-    only to a greater value, and takes the columns named with it along.
+    only to a greater value, and takes the columns named with it along. One in
+    `rules` becomes what its rule makes of what is {stored} and what is {told}.
     """
 
     name: str
@@ -56,6 +69,7 @@ class Table:
     columns: tuple[str, ...]
     kept: tuple[str, ...] = ()
     latest: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rules: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def changes(self) -> str:
@@ -65,6 +79,8 @@ class Table:
 
     def _change(self, column: str, leader: str | None) -> str:
         told, stored = f"excluded.{column}", f"{self.name}.{column}"
+        if column in self.rules:
+            return self.rules[column].format(told=told, stored=stored)
         if leader is not None:
             return f"CASE WHEN {self._leads(leader)} THEN {told} ELSE {stored} END"
         return f"COALESCE({told}, {stored})" if column in self.kept else told
@@ -83,6 +99,8 @@ TABLES = {
     "bucket": Table("nightdesk_jobs_bucket", BUCKET_KEY, BUCKET_COLUMNS),
     "producer": Table("nightdesk_jobs_producer", ("id",), ("cluster_id", "last_seq", "lost", "seen_at")),
     "worker": Table("nightdesk_jobs_worker", ("producer",), WORKER_COLUMNS),
+    "dead": Table("nightdesk_jobs_deadletter", DEAD_KEY, DEAD_COLUMNS, rules=DEAD_RULES),
+    "message": Table("nightdesk_jobs_deadletter", DEAD_KEY, MESSAGE_COLUMNS, rules=MESSAGE_RULES),
 }
 
 

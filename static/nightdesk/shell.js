@@ -1,6 +1,6 @@
 // What every page has: freshness in the bar, growing ages, the theme, copying. A page's own script imports
 // this one and calls `shell` with what to do with a frame.
-import { age, now } from "./bind.js";
+import { age, bind, now } from "./bind.js";
 import { written } from "./format.js";
 import { watch } from "./live.js";
 
@@ -8,8 +8,14 @@ let asOf = null;  // our clock, when the page was last known to be right
 
 export function shell(onFrame = () => {}) {
   const topics = (document.body.dataset.watch ?? "").split(" ").filter(Boolean);
-  if (topics.length) watch(topics, { onFrame, onState: show });
+  if (topics.length) watch(topics, { onFrame: (frame) => { count(frame); onFrame(frame); }, onState: show });
   setInterval(tick, 1000);
+}
+
+// Frames of most topics tell what is counted beside the navigation.
+function count(frame) {
+  const side = document.querySelector(".side ul");
+  if (side && "dead_letters" in frame) bind(side, frame);
 }
 
 function show(state) {

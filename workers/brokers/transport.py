@@ -24,6 +24,8 @@ from kombu.transport import redis
 from kombu.utils.json import dumps
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from workers.brokers.envelopes import Client
+
 STEPS = tuple(range(10))
 ALIASES = ("redis", "rediss")
 ONCE = "nightdesk_once"
@@ -95,6 +97,9 @@ class Channel(redis.Channel):
             for key in keys:
                 pipe.expire(f"{MARK}{key}", FROZEN_SECONDS)
             pipe.execute()
+
+    def _get_client(self) -> Any:
+        return super()._get_client() if self.global_keyprefix else Client  # type: ignore[misc]
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         if getattr(self.connection, "client", None) is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from jobs import outbox
+from jobs import dead_letters, outbox
 from jobs.models import Action, BulkItem, Job, Outgoing, Payload, Revocation
 from jobs.models.bulk import Deed, ItemOutcome
 from jobs.perform import Refused
@@ -60,6 +60,9 @@ class Retrying:
 
     def act(self, cases: Sequence[Case], action: Action) -> None:
         outbox.store_rows([row for case in cases if (row := _new_row(case, action)) is not None])
+        dead_letters.retried(
+            {case.job.pk: case.item.new_task_id for case in cases if case.item.new_task_id}, action
+        )
 
 
 def _new_row(case: Case, action: Action) -> Outgoing | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from jobs import access
+from jobs import access, dead_letters
 from jobs.models import Action, Cluster, Job, Payload, Revocation, Visible
 from jobs.outbox import Message, put
 from jobs.perform import Refused, Settled, Subject, registered
@@ -111,6 +111,7 @@ class Retry(OfAJob):
         assert payload is not None
         new_id = str(uuid.uuid4())
         put(retry_message(job, payload, new_id), action)
+        dead_letters.retried({job.pk: new_id}, action)
         return Settled(after={"task_id": new_id})
 
 

@@ -1,0 +1,227 @@
+"""What real workers can't or won't run becomes a dead letter, and runs once its cause is mended."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django_celery_results.models import TaskResult
+
+from jobs import dead_letters
+from jobs.models import DeadLetter, Job, Quarantine
+from jobs.scopes import EVERYTHING
+from tests import promises, tasks
+from tests.harness import Installation, RedisServer, eventually
+from tests.steering import done
+from tests.test_run_once import IMPATIENT, nothing_waits
+from tests.working import lines, worker
+from workers.app import app
+from workers.brokers import connect
+from workers.commands.dead import Discard, Requeue
+
+pytestmark = pytest.mark.usefixtures("published_from_here")
+
+
+def letter(why: str, **more: Any) -> DeadLetter:
+    """The one that waits for this reason."""
+    found = eventually(
+        lambda: list(DeadLetter.objects.filter(why=why, settled="", **more)),
+        40,
+        lambda: f"{why} among {list(DeadLetter.objects.values())}; {list(Quarantine.objects.values())}",
+    )
+    assert len(found) == 1
+    one: DeadLetter = found[0]
+    return one
+
+
+def stands(task_id: str | None, state: str) -> Job:
+    eventually(
+        lambda: Job.objects.filter(task_id=task_id, state=state).exists(),
+        30,
+        lambda: f"{task_id} {state}: {list(Job.objects.values('task_id', 'state', 'exception'))}",
+    )
+    return Job.objects.get(task_id=task_id)
+
+
+def put(redis_server: RedisServer, content: bytes, headers: dict[str, Any], **kind: Any) -> None:
+    """Publish these bytes with these headers, as any client of the broker may."""
+    with app.connection_for_write() as connection:
+        producer = connection.Producer(auto_declare=False)
+        producer.publish(
+            content,
+            exchange="",
+            routing_key="default",
+            declare=[app.amqp.queues["default"]],
+            headers=headers,
+            **{"content_type": "application/json", "content_encoding": "utf-8", **kind},
+        )
+
+
+def test_a_job_of_a_task_that_its_worker_does_not_know_runs_once_one_does(
+    installation: Installation, ops: User
+) -> None:
+    installation.monitor()
+    old = worker(installation, tasks="workers.tasks")
+    asked = tasks.add.delay(1, 2)
+    unknown = letter("unknown")
+    assert (unknown.task_id, unknown.task, unknown.queue) == (asked.id, "tests.tasks.add", "default")
+    assert stands(asked.id, "failed").exception == "NotRegistered('tests.tasks.add')"
+    assert dead_letters.open_within(EVERYTHING) == 1
+
+    old.stop()
+    worker(installation, tasks="tests.tasks")
+    done(ops, Requeue((unknown.pk,)), "deployed")
+    unknown.refresh_from_db()
+    again = stands(unknown.new_task_id, "succeeded")
+    assert (unknown.settled, again.retry_of) == ("requeued", asked.id)
+    assert dead_letters.open_within(EVERYTHING) == 0
+
+
+def test_an_unknown_task_of_a_producer_without_a_recorder_can_be_sent_again_too(
+    installation: Installation, redis_server: RedisServer, ops: User
+) -> None:
+    installation.monitor()
+    worker(installation, tasks="tests.tasks")
+    headers = {"id": "foreign", "task": "shop.gone", "retries": 0, "root_id": "foreign", "lang": "py"}
+    put(redis_server, b'[["a"], {"b": 1}, {}]', headers)
+    unknown = letter("unknown")
+    assert (unknown.task, unknown.queue) == ("shop.gone", "default")
+    payload = stands("foreign", "failed").payload  # type: ignore[attr-defined]
+    assert json.loads(payload.body)[:2] == [["a"], {"b": 1}]
+    done(ops, Requeue((unknown.pk,)))
+    eventually(lambda: DeadLetter.objects.filter(why="unknown").count() == 2, 30)
+
+
+GARBAGE: dict[str, tuple[bytes, dict[str, Any], dict[str, Any]]] = {
+    "no JSON": (b"\xff\x00{", {"id": "a-job", "task": "tests.tasks.add"}, {}),
+    "of another content type": (
+        b"cos\nsystem\n(S'true'\ntR.",
+        {"id": "a-job", "task": "tests.tasks.add"},
+        {"content_type": "application/x-python-serialize", "content_encoding": "binary"},
+    ),
+    "no job": (b'{"hello": "world"}', {}, {}),
+    "no JSON and no headers": (b"hello", {}, {}),
+    "of a content type that nobody knows": (
+        b"<xml/>",
+        {"id": "a-job", "task": "tests.tasks.add"},
+        {"content_type": "text/xml"},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", GARBAGE)
+def test_a_message_that_cannot_be_read_is_kept_and_the_worker_goes_on(
+    installation: Installation, redis_server: RedisServer, ops: User, kind: str
+) -> None:
+    installation.monitor()
+    worker(installation, tasks="tests.tasks")
+    content, headers, more = GARBAGE[kind]
+    put(redis_server, content, headers, **more)
+    found = letter("unreadable")
+    assert base64.b64decode(found.raw or "") == content
+    assert (found.queue, found.times, found.task_id) == ("default", 1, headers.get("id"))
+    assert found.exception
+    if "id" in headers:
+        assert stands("a-job", "rejected").task is None
+    assert tasks.add.delay(1, 2).get(timeout=20) == 3
+    assert connect(settings.REDIS_URL).unacked() == 0
+
+    done(ops, Requeue((found.pk,)), "once more")
+    again = letter("unreadable", times=2)
+    assert (again.pk, again.raw) == (found.pk, found.raw)
+    done(ops, Discard((found.pk,)))
+    assert dead_letters.open_within(EVERYTHING) == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"garbage",
+        b"\xff\xfe\x00",
+        b"[1, 2]",
+        b"{}",
+        b'{"properties": {"delivery_tag": "t"}}',
+        b'{"body": "", "properties": {"delivery_tag": "t", "delivery_info": {"exchange": ""}}}',
+        b'{"headers": [], "body": "", "properties": {"delivery_tag": "t", "delivery_info": 7}}',
+        b"",
+    ],
+)
+def test_what_is_no_message_at_all_does_not_end_the_worker(
+    installation: Installation, redis_server: RedisServer, ops: User, content: bytes
+) -> None:
+    installation.monitor()
+    at_work = worker(installation, tasks="tests.tasks")
+    with redis_server.client() as client:
+        client.lpush("default", content)
+    found = letter("unreadable")
+    assert (found.queue, found.size, found.withheld) == ("default", len(content), "not an envelope")
+    assert tasks.add.delay(1, 2).get(timeout=20) == 3
+    assert at_work.exit_code is None
+    done(ops, Discard((found.pk,)))
+
+
+def test_a_secret_in_bytes_that_nobody_can_read_is_not_kept(
+    installation: Installation, redis_server: RedisServer
+) -> None:
+    installation.monitor()
+    worker(installation, tasks="tests.tasks")
+    put(redis_server, b'{"password": "hunter2", oops', {"id": "x", "task": "tests.tasks.add"})
+    found = letter("unreadable")
+    assert (found.raw, found.withheld) == (None, "redacted")
+    assert "hunter2" not in str(DeadLetter.objects.values())
+
+
+def test_a_job_that_is_out_of_retries_is_kept_and_one_that_fails_at_once_is_not(
+    installation: Installation, ops: User
+) -> None:
+    installation.monitor()
+    worker(installation, tasks="tests.tasks")
+    plain = tasks.fail_with.delay("no")
+    out = tasks.succeed_at.delay(9)
+    found = letter("retries")
+    assert (found.task_id, found.times) == (out.id, 4)
+    assert stands(plain.id, "failed").task == "tests.tasks.fail_with"
+    assert DeadLetter.objects.count() == 1
+    done(ops, Requeue((found.pk,)))
+    assert letter("retries").task_id != out.id
+
+
+def test_a_job_that_has_killed_its_process_three_times_is_given_to_no_fourth(
+    installation: Installation, tmp_path: Path
+) -> None:
+    installation.monitor()
+    worker(installation, tasks="tests.tasks")
+    ran = tmp_path / "ran"
+    poison = tasks.die.delay(str(ran))
+    found = letter("poison")
+    assert (found.task_id, found.times) == (poison.id, 3)
+    assert lines(ran) == ["died 0", "died 1", "died 2"]
+    assert tasks.add.delay(1, 2).get(timeout=20) == 3
+    payload = stands(poison.id, "failed").payload  # type: ignore[attr-defined]
+    assert json.loads(payload.body)[0] == [str(ran)]
+
+
+@pytest.mark.slow
+def test_a_job_that_has_killed_three_workers_is_given_to_no_fourth(
+    installation: Installation, redis_server: RedisServer, tmp_path: Path, ops: User
+) -> None:
+    installation.monitor()
+    ran = tmp_path / "ran"
+    poison = promises.take_the_worker_along.delay(str(ran))
+    for time in (1, 2, 3):
+        doomed = worker(installation, tasks="tests.promises", **IMPATIENT)
+        doomed.wait(60)
+        assert len(lines(ran)) == time
+    worker(installation, tasks="tests.promises", **IMPATIENT)
+    found = letter("poison")
+    assert found.task_id == poison.id
+    assert "WorkersLost" in (found.exception or "")
+    assert len(lines(ran)) == 3
+    eventually(lambda: nothing_waits(redis_server), 30)
+    assert TaskResult.objects.get(task_id=poison.id).status == "FAILURE"
+    done(ops, Discard((found.pk,)))
