@@ -26,6 +26,7 @@ from dashboard.environment import (
     retention,
     some_of,
 )
+from jobs.routes import Route
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Env()
@@ -243,6 +244,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_TASK_DEFAULT_PRIORITY = 5
 CELERY_TASK_DEFAULT_QUEUE = "default" if "default" in QUEUES else next(iter(QUEUES))
 CELERY_TASK_CREATE_MISSING_QUEUES = True
+# Where jobs go whose caller names no queue or no priority: the first that fits; see docs/tasks.md#routes.
+ROUTES: list[Route] = []
 CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = CELERY_RESULT_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_ACKS_LATE = True

@@ -20,6 +20,7 @@ from kombu import Queue
 import nightdesk
 from workers import joblogs, loop, task
 from workers.brokers import transport
+from workers.routing import Router
 from workers.sweeping import Sweep
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
@@ -33,6 +34,9 @@ transport.register()
 app = Celery("nightdesk", task_cls="workers.task:Task", amqp="workers.amqp:AMQP")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.task_queues = [Queue(name) for name in settings.QUEUES]
+router = Router(app, settings.QUEUES)
+router.declare(settings.ROUTES)
+app.conf.task_routes = [router]
 app.autodiscover_tasks()
 
 

@@ -26,6 +26,7 @@ from workers.models import LargeResult
 
 PACKAGE = "django.tasks" if django.VERSION >= (6, 0) else "django_tasks"
 base = import_module(f"{PACKAGE}.base")
+DEFAULT_QUEUE = import_module(PACKAGE).DEFAULT_TASK_QUEUE_NAME
 backends = import_module(f"{PACKAGE}.backends.base")
 exceptions = import_module(f"{PACKAGE}.exceptions")
 signals = import_module(f"{PACKAGE}.signals")
@@ -58,7 +59,7 @@ class CeleryBackend(backends.BaseTaskBackend):  # type: ignore[misc, name-define
     def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Raises InvalidTaskError for arguments that don't fit, and where `workers.enqueue` refuses."""
         self.validate_task(task)
-        options = using(queue=task.queue_name, priority=celery_priority(task.priority), eta=task.run_after)
+        options = using(queue=_named(task), priority=_told(task), eta=task.run_after)
         try:
             signature(task.func).bind(*[None] * task.takes_context, *args, **kwargs)
             job = options.enqueue(task.module_path, *args, **kwargs)
@@ -109,6 +110,15 @@ class CeleryBackend(backends.BaseTaskBackend):  # type: ignore[misc, name-define
             finished_at=finished_at, last_attempted_at=last_attempted_at, args=args, kwargs=kwargs,
             backend=self.alias, errors=list(errors), worker_ids=list(worker_ids),
         )  # fmt: skip
+
+
+def _named(task: Any) -> str | None:
+    """Its queue; None for Django's default, for which routes speak, or Celery's own default."""
+    return None if task.queue_name == DEFAULT_QUEUE else str(task.queue_name)
+
+
+def _told(task: Any) -> int | None:
+    return None if task.priority == base.DEFAULT_TASK_PRIORITY else celery_priority(task.priority)
 
 
 def celery_priority(priority: int) -> int:
