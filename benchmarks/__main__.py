@@ -16,6 +16,7 @@ django.setup()
 from benchmarks import (
     actions,
     claims,
+    enqueue,
     ingest,
     lag,
     live,
@@ -56,6 +57,7 @@ MEASURES: dict[str, Measure] = {
     "recorder": lambda options: recorder.measure(),
     "results": on_each(lambda vendor, options: results.measure(vendor)),
     "claims": on_each(lambda vendor, options: claims.measure(vendor)),
+    "enqueue": on_each(lambda vendor, options: enqueue.measure(vendor)),
     "publish": lambda options: publish.measure(),
     "live": lambda options: live.run(options.live_jobs),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import django
 from django.core.exceptions import ImproperlyConfigured
 from environs import Env, EnvError
 
@@ -116,7 +117,7 @@ INSTALLED_APPS = [
     "csp",
     "django_celery_beat",
     "django_celery_results",
-    "django_tasks",
+    *([] if django.VERSION >= (6, 0) else ["django_tasks"]),
     "jobs.apps.JobsConfig",
     "workers.apps.WorkersConfig",
     "dashboard.apps.DashboardConfig",

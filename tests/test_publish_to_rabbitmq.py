@@ -173,8 +173,10 @@ class TestPublishing:
 
     def test_what_celery_publishes_itself_is_confirmed_too(self, broker: RabbitServer) -> None:
         with app.connection_for_write() as connection:
-            tasks.note.apply_async(("file", "text"), connection=connection)
-            assert connection.default_channel._confirm_selected
+            publish: Any = tasks.note.apply_async
+            publish(("file", "text"), connection=connection)
+            channel: Any = connection.default_channel
+            assert channel._confirm_selected
         assert len(taken(broker)) == 1
 
 

@@ -56,7 +56,7 @@ def placed(redis_url: str, transactional_db: None, redis_server: RedisServer) ->
                 (queue, 9 - step)
                 for queue in QUEUES
                 for step, key in enumerate(step_keys(queue))
-                for _ in range(int(client.llen(key)))  # type: ignore[arg-type]
+                for _ in range(int(client.llen(key)))
             ]
 
     return lambda jobs=1: eventually(lambda: read() if len(read()) == jobs else None, message=f"{jobs} jobs")

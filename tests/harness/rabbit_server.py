@@ -5,7 +5,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +78,8 @@ class RabbitServer:
     @contextmanager
     def channel(self) -> Iterator[Any]:
         """A plain channel, to look at queues."""
-        with kombu.Connection(self.url) as connection, closing(connection.channel()) as channel:
-            yield channel
+        with kombu.Connection(self.url) as connection:
+            yield connection.channel()
 
     def _answers(self) -> bool:
         assert self._process is not None

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from typing import Any, ClassVar
 
+import amqp
 from amqp.exceptions import MessageNacked, RecoverableConnectionError
 from kombu import transport
 from kombu.transport import pyamqp
@@ -38,8 +39,9 @@ class Channel(pyamqp.Channel):
         self._last_tag = 0
         self._unconfirmed: set[int] = set()
         self._refused = False
-        self.events["basic_ack"].add(self._confirmed)
-        self.events["basic_nack"].add(self._nacked)
+        events: Any = self.events  # type: ignore[attr-defined]
+        events["basic_ack"].add(self._confirmed)
+        events["basic_nack"].add(self._nacked)
 
     def prepare_message(
         self,
@@ -49,13 +51,13 @@ class Channel(pyamqp.Channel):
         content_encoding: str | None = None,
         headers: dict[str, Any] | None = None,
         properties: dict[str, Any] | None = None,
-        **more: Any,
+        _Message: Any = amqp.Message,  # noqa: N803 kombu's name
     ) -> Any:
         headers = dict(headers or {})
         if once := headers.pop(ONCE, None):  # a retry must not inherit it
             properties = {**(properties or {}), "message_id": once}
         return super().prepare_message(
-            body, priority, content_type, content_encoding, headers, properties, **more
+            body, priority, content_type, content_encoding, headers, properties, _Message
         )
 
     def create_publish_batch(self, max_size: int) -> ConfirmedBatch:
@@ -64,7 +66,7 @@ class Channel(pyamqp.Channel):
 
     def publish_unconfirmed(self, message: Any, **kwargs: Any) -> None:
         """Send it, and let `await_confirms` see what becomes of it."""
-        if not self._confirm_selected:
+        if not self._confirm_selected:  # type: ignore[has-type]
             self._confirm_selected = True
             self.confirm_select()
         self._unconfirmed.add(self._last_tag + 1)

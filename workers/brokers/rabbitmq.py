@@ -14,7 +14,7 @@ from kombu.exceptions import KombuError
 from jobs.servers import ServerFacts
 from workers.brokers.broker import BrokerUnreachable, QueueDepth, Waiting
 
-TIMEOUT = 2.0
+TIMEOUT = 2
 
 
 class RabbitBroker:
@@ -60,7 +60,7 @@ class RabbitBroker:
     def _asking(self) -> Iterator[Any]:
         try:
             yield self._open()
-        except (KombuError, OSError, *self._faults()) as fault:
+        except self._faults() as fault:
             self.close()
             raise BrokerUnreachable(f"{type(fault).__name__}: {fault}") from fault
 
@@ -75,7 +75,8 @@ class RabbitBroker:
 
     def _faults(self) -> tuple[type[BaseException], ...]:
         connection = self._connection
-        return () if connection is None else (*connection.connection_errors, *connection.channel_errors)
+        own = () if connection is None else (*connection.connection_errors, *connection.channel_errors)
+        return (KombuError, OSError, *own)
 
 
 def _depth(connection: Any, queue: str) -> int:
