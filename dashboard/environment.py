@@ -197,6 +197,19 @@ def redis_address(text: str) -> str:
     return text
 
 
+def rabbitmq_address(text: str) -> str:
+    """Check a RabbitMQ address: amqp://user:password@host:port/vhost or amqps://…; "" for none."""
+    if not text:
+        return ""
+    url = _parsed("BROKER_URL", text)
+    if url.scheme not in ("amqp", "amqps") or not url.hostname or url.query:
+        raise ImproperlyConfigured(
+            f"BROKER_URL is {_shown(text)}; it should be amqp://user:password@host:5672/vhost,"
+            " or not set, and REDIS_URL is the broker"
+        )
+    return text
+
+
 def broker_address(redis_url: str) -> str:
     """The same Redis as Celery's transport names it.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import django
 from django.core.exceptions import ImproperlyConfigured
 from environs import Env, EnvError
 
@@ -22,10 +23,12 @@ from dashboard.environment import (
     origins,
     path_prefix,
     queue_policies,
+    rabbitmq_address,
     redis_address,
     retention,
     some_of,
 )
+from jobs.routes import Route
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Env()
@@ -48,6 +51,7 @@ try:
     EMBEDDED_REDIS = not env.str("REDIS_URL", "")
     EMBEDDED_SOCKET = embedded_socket(DATA_DIR)
     REDIS_URL = redis_address(env.str("REDIS_URL", "") or f"unix://{EMBEDDED_SOCKET}?db=0")
+    BROKER_URL = rabbitmq_address(env.str("BROKER_URL", ""))
     DATABASES = {
         "default": database_settings(env.str("DATABASE_URL", f"sqlite:///{DATA_DIR / 'nightdesk.sqlite3'}"))
     }
@@ -113,7 +117,7 @@ INSTALLED_APPS = [
     "csp",
     "django_celery_beat",
     "django_celery_results",
-    "django_tasks",
+    *([] if django.VERSION >= (6, 0) else ["django_tasks"]),
     "jobs.apps.JobsConfig",
     "workers.apps.WorkersConfig",
     "dashboard.apps.DashboardConfig",
@@ -228,10 +232,10 @@ EMAIL_USE_TLS, EMAIL_USE_SSL = EMAIL.starttls, EMAIL.tls
 EMAIL_TIMEOUT = 10
 
 # Celery (each name without CELERY_ is Celery's own)
-CELERY_BROKER_URL = broker_address(REDIS_URL)
+CELERY_BROKER_URL = BROKER_URL or broker_address(REDIS_URL)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-CELERY_BROKER_TRANSPORT_OPTIONS = {
+ON_REDIS = {
     "visibility_timeout": VISIBILITY_TIMEOUT,
     "priority_steps": list(range(10)),
     "queue_order_strategy": "priority",
@@ -240,9 +244,14 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 5,
     "socket_keepalive": True,
 }
+# A message counts as sent when RabbitMQ says so.
+ON_RABBITMQ = {"confirm_publish": True}
+CELERY_BROKER_TRANSPORT_OPTIONS = ON_RABBITMQ if BROKER_URL else ON_REDIS
 CELERY_TASK_DEFAULT_PRIORITY = 5
 CELERY_TASK_DEFAULT_QUEUE = "default" if "default" in QUEUES else next(iter(QUEUES))
 CELERY_TASK_CREATE_MISSING_QUEUES = True
+# Where jobs go whose caller names no queue or no priority: the first that fits; see docs/tasks.md#routes.
+ROUTES: list[Route] = []
 CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = CELERY_RESULT_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_ACKS_LATE = True

@@ -42,6 +42,11 @@ def note(task_id: str, task: str, noted: Noted) -> str:
     return first
 
 
+def remember(task_id: str, task: str) -> None:
+    """Know that it was enqueued, though nothing is said of it; nothing happens if something is."""
+    Enqueued.objects.bulk_create([_row(task_id, task, Noted())], ignore_conflicts=True)
+
+
 def note_many(task_ids: Sequence[str], task: str, noted: Noted) -> None:
     """Keep it for many jobs, which have no key."""
     if noted.model:

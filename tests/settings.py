@@ -8,7 +8,9 @@ import os
 import tempfile
 
 os.environ["DATA_DIR"] = tempfile.mkdtemp(prefix="nd-")
-for name in ("REDIS_URL", "DATABASE_URL", "SECRET_KEY", "QUEUES", "HTTPS", "PATH_PREFIX", "READY_TOKEN"):
+for name in (
+    "REDIS_URL", "BROKER_URL", "DATABASE_URL", "SECRET_KEY", "QUEUES", "HTTPS", "PATH_PREFIX", "READY_TOKEN",
+):  # fmt: skip
     os.environ.pop(name, None)
 os.environ["DEMO"] = "1"
 ON_POSTGRESQL = {"sqlite": False, "postgresql": True}[os.environ.get("TEST_DATABASE", "sqlite")]

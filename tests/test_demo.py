@@ -14,6 +14,8 @@ from django_celery_beat.models import PeriodicTask
 from django_celery_results.models import TaskResult
 
 from tests.harness import Installation, RedisServer, eventually
+from workers.amqp import collecting
+from workers.app import app
 from workers.brokers import BrokerUnreachable, connect
 from workers.demo import catalogue, echo, partners, producer, schedules, tasks, waves
 from workers.demo.models import Delivery, Order, Product
@@ -153,11 +155,17 @@ def test_waves_come_to_the_wished_rate_over_hours() -> None:
 
 
 def test_a_task_whose_queue_is_not_declared_goes_to_the_default_one() -> None:
-    routed = routes(["default", "bulk"])
+    routed = {route.pattern: (route.queue, route.priority) for route in routes(["default", "bulk"])}
 
-    assert routed["workers.demo.tasks.send_webhook"] == {"priority": 5}
-    assert routed["workers.demo.tasks.sync_product"] == {"queue": "default", "priority": 4}
+    assert routed["workers.demo.tasks.send_webhook"] == (None, 5)
+    assert routed["workers.demo.tasks.sync_product"] == ("default", 4)
     assert {name.removeprefix("workers.demo.tasks.") for name in routed} == set(WISHES)
+
+
+def test_a_job_of_the_shop_has_the_priority_of_its_route() -> None:
+    with collecting() as caught:
+        app.tasks["workers.demo.tasks.sync_product"].delay(1)
+    assert (caught[0].queue, caught[0].properties["priority"]) == ("default", 4)
 
 
 class FakeQueues:

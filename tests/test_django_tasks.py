@@ -59,11 +59,17 @@ def test_results_are_read_back(installation: Installation, tmp_path: Path) -> No
 
 
 def _refreshed(result: Any) -> Any:
-    try:
-        result.refresh()
-    except TaskResultDoesNotExist:  # between the outbox and the record
-        return result
+    result.refresh()
     return result
+
+
+def test_a_result_is_found_between_the_outbox_and_the_record() -> None:
+    result = django_style.add.enqueue(1, 2)
+    eventually(
+        lambda: not Outgoing.objects.exists(), message="it is with the broker, and no monitor is there"
+    )
+    found = django_style.add.get_result(result.id)
+    assert (found.status, found.task.name) == (Status.READY, "add")
 
 
 @pytest.mark.usefixtures("kept")

@@ -22,6 +22,7 @@ from tests.working import worker as suite_worker
 from workers import effects
 from workers.app import app
 from workers.brokers import connect
+from workers.enqueue import using
 from workers.models import Claim
 from workers.running import Run
 
@@ -116,6 +117,23 @@ def test_a_job_longer_than_the_visibility_timeout_runs_once(
     eventually(lambda: nothing_waits(redis_server), 30)
     assert lines(noted) == [f"began {pid} 0", f"ended {pid}"]
     eventually(lambda: Job.objects.get().state == "succeeded")
+
+
+@pytest.mark.slow
+def test_a_job_that_is_due_beyond_the_visibility_timeout_runs_once(
+    installation: Installation, redis_server: RedisServer, noted: Path, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        worker(installation, **IMPATIENT)
+    installation.monitor()
+    by_outbox = tmp_path / "outbox"
+    promises.note_without_result.apply_async((str(noted),), countdown=10)
+    using(delay=10).enqueue(promises.note_without_result, str(by_outbox))
+    # Both workers hold the first one in their memory by now: it was delivered again while it waited.
+    eventually(lambda: lines(noted) and lines(by_outbox), 40)
+    eventually(lambda: nothing_waits(redis_server), 30)
+    assert (lines(noted), lines(by_outbox)) == (["ran"], ["ran"])
+    eventually(lambda: Job.objects.filter(state="succeeded").count() == 2, 30)
 
 
 @pytest.mark.slow

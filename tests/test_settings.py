@@ -72,6 +72,18 @@ def test_a_wrong_redis_address_is_refused(address: str) -> None:
         environment.redis_address(address)
 
 
+@pytest.mark.parametrize("address", ["", "amqp://u:p%40w@host:5672/vhost", "amqps://host//", "amqp://host"])
+def test_an_address_of_rabbitmq_is_taken_as_it_is(address: str) -> None:
+    assert environment.rabbitmq_address(address) == address
+
+
+@pytest.mark.parametrize("address", ["redis://u:hunter2@host", "amqp://", "amqp://u:hunter2@host:x/", "host"])
+def test_a_wrong_address_of_rabbitmq_is_refused_without_its_password(address: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="BROKER_URL") as caught:
+        environment.rabbitmq_address(address)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_refusal_never_tells_a_password() -> None:
     with pytest.raises(ImproperlyConfigured) as caught:
         environment.redis_address("amqp://user:hunter2@host/vhost")

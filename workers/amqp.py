@@ -79,6 +79,8 @@ class AMQP(amqp.AMQP):
         if exchange not in DIRECT or (queue is not None and queue.exchange.type != "direct"):
             raise ValueError(f"{name} goes through an exchange that routes; publish it with .delay()")
         properties = {**message.properties, **{key: more[key] for key in more if key in PROPERTIES}}
+        if properties.get("priority") is None:
+            properties["priority"] = self.app.conf.task_default_priority
         name_of_queue = queue.name if queue is not None else routing_key or self.default_queue.name
         return Caught(name, name_of_queue, {**message.headers, **(headers or {})}, properties, message.body)
 

@@ -18,8 +18,10 @@ from django.db import connections
 from kombu import Queue
 
 import nightdesk
+from jobs.routes import HIGHEST_PRIORITY
 from workers import joblogs, loop, task
-from workers.brokers import transport
+from workers.brokers import amqp_transport, transport
+from workers.routing import Router
 from workers.sweeping import Sweep
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
@@ -29,10 +31,15 @@ TRUSTED_FOR = 0.1
 _last_job_at = ContextVar("last_job_at", default=-TRUSTED_FOR)
 
 transport.register()
+amqp_transport.register()
 
 app = Celery("nightdesk", task_cls="workers.task:Task", amqp="workers.amqp:AMQP")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.conf.task_queues = [Queue(name) for name in settings.QUEUES]
+# RabbitMQ must be told that a queue has priorities; to our Redis lists that means nothing.
+app.conf.task_queues = [Queue(name, max_priority=HIGHEST_PRIORITY) for name in settings.QUEUES]
+router = Router(app, settings.QUEUES)
+router.declare(settings.ROUTES)
+app.conf.task_routes = [router]
 app.autodiscover_tasks()
 
 

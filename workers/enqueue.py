@@ -27,13 +27,13 @@ from kombu.utils.uuid import uuid
 from jobs import enqueued, outbox
 from jobs.models import Job, Outgoing
 from jobs.outbox import Message
+from jobs.routes import HIGHEST_PRIORITY
 from workers.amqp import Caught, collecting
 from workers.app import app
 from workers.dispatch import dispatcher
 from workers.enqueuable import EnqueueError, fitting_body, known_task, nearest
 from workers.many import caught_many
 
-HIGHEST_PRIORITY = 9
 Seconds = float | timedelta
 # The arguments of one job: positional, or by name.
 Call = Sequence[Any] | Mapping[str, Any]

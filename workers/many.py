@@ -10,6 +10,7 @@ from celery.utils.saferepr import saferepr
 from kombu.utils.uuid import uuid
 
 from workers.amqp import Caught
+from workers.app import router
 
 LONGEST_REPR = 1024
 
@@ -33,7 +34,8 @@ def caught_many(
 def _is_plain(task: Any) -> bool:
     """Whether nothing else of a message depends on the arguments."""
     named = type(task).shadow_name is not Task.shadow_name
-    return bool(task.typing and not named and getattr(task, "_dump_pydantic_arguments", None) is None)
+    plain = task.typing and not named and getattr(task, "_dump_pydantic_arguments", None) is None
+    return bool(plain and not router.asks(task.name))
 
 
 def _like(first: Caught, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Caught:

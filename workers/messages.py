@@ -13,7 +13,7 @@ from celery.utils.saferepr import saferepr
 from jobs.models import Job, Payload
 from jobs.outbox import Message
 from nightdesk.messages import RETRY_OF
-from workers.app import app
+from workers.app import app, router
 
 ORIGIN = "nightdesk"
 LONGEST_REPR = 1_024
@@ -75,12 +75,15 @@ def retry_message(job: Job, payload: Payload, new_id: str) -> Message:
     )
 
 
-def _priority(wanted: Wanted) -> int | None:
-    """As wanted, else as the task has it, else as all have it."""
-    if wanted.priority is not None:
-        return wanted.priority
+def _priority(wanted: Wanted) -> int:
+    """As wanted, else as the task has it, else as its route has it, else as all have it."""
     own = getattr(app.tasks.get(wanted.task), "priority", None)
-    return app.conf.task_default_priority if own is None else int(own)
+    told = own if wanted.priority is None else wanted.priority
+    if told is not None:
+        return int(told)
+    args, kwargs, _embed = json.loads(wanted.body)
+    route = router(wanted.task, args, kwargs, {}) or {}
+    return int(route.get("priority", app.conf.task_default_priority))
 
 
 def _headers(wanted: Wanted) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 Redis keeps a mark for each message, set by the script that pushes it
 (`workers.brokers.transport`): a second publish of the same one does nothing.
+RabbitMQ confirms each one (`workers.brokers.amqp_transport`), and takes a
+second one, too; the claim of its job makes one effect of both.
 """
 
 from __future__ import annotations
@@ -196,6 +198,7 @@ def _publish(producer: Any, letter: Letter) -> None:
         routing_key=letter.row.queue,
         declare=declare,
         headers=letter.headers,
+        mandatory=True,  # a queue that was deleted meanwhile doesn't swallow it
         **letter.properties,
     )
 

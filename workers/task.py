@@ -42,6 +42,8 @@ class Task(DjangoTask[..., Any]):
     """
 
     Request = "workers.request:Request"
+    # What no caller, route or task names is completed as it is published: a default here hides a route's.
+    from_config = tuple(told for told in DjangoTask.from_config if told[0] != "priority")
 
     PROGRESS: ClassVar[str] = "PROGRESS"
     PROGRESS_INTERVAL: ClassVar[float] = reports.INTERVAL

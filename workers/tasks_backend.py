@@ -15,10 +15,12 @@ from typing import Any
 
 import django
 import orjson
+from django.db import transaction
 from django.utils import timezone
 from django_celery_results.models import TaskResult as StoredResult
 
-from jobs.models import Attempt, Job, Outgoing, Payload, State
+from jobs.enqueued import remember
+from jobs.models import Attempt, Enqueued, Job, Outgoing, Payload, State
 from workers import large
 from workers.app import app
 from workers.enqueue import EnqueueError, using
@@ -26,10 +28,13 @@ from workers.models import LargeResult
 
 PACKAGE = "django.tasks" if django.VERSION >= (6, 0) else "django_tasks"
 base = import_module(f"{PACKAGE}.base")
+DEFAULT_QUEUE = import_module(PACKAGE).DEFAULT_TASK_QUEUE_NAME
 backends = import_module(f"{PACKAGE}.backends.base")
 exceptions = import_module(f"{PACKAGE}.exceptions")
 signals = import_module(f"{PACKAGE}.signals")
 
+# As Django 6 calls it, and as the package does.
+InvalidTask = getattr(exceptions, "InvalidTask", None) or exceptions.InvalidTaskError
 Status = base.TaskResultStatus
 STATUS = {
     State.RUNNING: Status.RUNNING,
@@ -56,33 +61,40 @@ class CeleryBackend(backends.BaseTaskBackend):  # type: ignore[misc, name-define
             app.task(name=task.module_path, bind=True)(_runner(task))
 
     def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Raises InvalidTaskError for arguments that don't fit, and where `workers.enqueue` refuses."""
+        """Raises InvalidTask for arguments that don't fit, and where `workers.enqueue` refuses."""
         self.validate_task(task)
-        options = using(queue=task.queue_name, priority=celery_priority(task.priority), eta=task.run_after)
+        options = using(queue=_named(task), priority=_told(task), eta=task.run_after)
         try:
             signature(task.func).bind(*[None] * task.takes_context, *args, **kwargs)
-            job = options.enqueue(task.module_path, *args, **kwargs)
+            with transaction.atomic():
+                job = options.enqueue(task.module_path, *args, **kwargs)
+                remember(job.id, task.module_path)
         except (EnqueueError, TypeError) as fault:
-            raise exceptions.InvalidTaskError(str(fault)) from fault
+            raise InvalidTask(str(fault)) from fault
         result = self._result(task, job.id, list(args), dict(kwargs), enqueued_at=timezone.now())
         signals.task_enqueued.send(type(self), task_result=result)
         return result
 
     def get_result(self, result_id: str) -> Any:
         """What the record knows. Raises TaskResultDoesNotExist."""
-        job = Job.objects.filter(task_id=result_id).first()
-        waiting = None if job else Outgoing.objects.filter(task_id=result_id).first()
-        if job is None and waiting is None:
-            raise exceptions.TaskResultDoesNotExist(result_id)
-        name = job.task if job else waiting.task if waiting else None
-        task = _function_task(name)
-        return self._of_job(task, job) if job else self._of_waiting(task, waiting)
+        if (job := Job.objects.filter(task_id=result_id).first()) is not None:
+            return self._of_job(job)
+        if (waiting := Outgoing.objects.filter(task_id=result_id).first()) is not None:
+            return self._of_waiting(waiting)
+        if (asked := Enqueued.objects.filter(task_id=result_id).first()) is not None:
+            return self._of_unrecorded(asked)
+        raise exceptions.TaskResultDoesNotExist(result_id)
 
-    def _of_waiting(self, task: Any, row: Any) -> Any:
+    def _of_waiting(self, row: Outgoing) -> Any:
         args, kwargs, _ = orjson.loads(row.body)
-        return self._result(task, row.task_id, args, kwargs, enqueued_at=row.created_at)
+        return self._result(_function_task(row.task), row.task_id, args, kwargs, enqueued_at=row.created_at)
 
-    def _of_job(self, task: Any, job: Job) -> Any:
+    def _of_unrecorded(self, row: Enqueued) -> Any:
+        """It is with the broker, and the record has not heard of it yet: what it was given isn't known."""
+        return self._result(_function_task(row.task), row.task_id, [], {}, enqueued_at=row.at)
+
+    def _of_job(self, job: Job) -> Any:
+        task = _function_task(job.task)
         payload = Payload.objects.filter(job=job).first()
         args, kwargs = _known(payload and payload.args, []), _known(payload and payload.kwargs, {})
         attempts = list(Attempt.objects.filter(job=job))
@@ -109,6 +121,15 @@ class CeleryBackend(backends.BaseTaskBackend):  # type: ignore[misc, name-define
             finished_at=finished_at, last_attempted_at=last_attempted_at, args=args, kwargs=kwargs,
             backend=self.alias, errors=list(errors), worker_ids=list(worker_ids),
         )  # fmt: skip
+
+
+def _named(task: Any) -> str | None:
+    """Its queue; None for Django's default, for which routes speak, or Celery's own default."""
+    return None if task.queue_name == DEFAULT_QUEUE else str(task.queue_name)
+
+
+def _told(task: Any) -> int | None:
+    return None if task.priority == base.DEFAULT_TASK_PRIORITY else celery_priority(task.priority)
 
 
 def celery_priority(priority: int) -> int:

@@ -62,6 +62,14 @@ class Condition:
 
 def read_condition(text: str, fields: Collection[str]) -> Condition:
     """Read a condition over these fields; an empty one always holds. Raises Unreadable."""
+    condition = parse_condition(text)
+    for name in sorted((condition.names | condition.old_names) - set(fields)):
+        raise Unreadable(f"there is no field {name!r}; there are {', '.join(sorted(fields))}")
+    return condition
+
+
+def parse_condition(text: str) -> Condition:
+    """Read a condition over whatever it names; an empty one always holds. Raises Unreadable."""
     if not text.strip():
         return Condition(text, None)
     if len(text) > LONGEST:
@@ -72,8 +80,6 @@ def read_condition(text: str, fields: Collection[str]) -> Condition:
         raise Unreadable(f"not an expression: {getattr(fault, 'msg', fault)}") from None
     names, old_names = set[str](), set[str]()
     _check(tree, names, old_names)
-    for name in sorted((names | old_names) - set(fields)):
-        raise Unreadable(f"there is no field {name!r}; there are {', '.join(sorted(fields))}")
     return Condition(text, tree, frozenset(names), frozenset(old_names))
 
 

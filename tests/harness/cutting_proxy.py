@@ -1,4 +1,4 @@
-"""A way to Redis that lets a command through, and resets the connection in place of its answer."""
+"""A way to a broker that lets a command through, and resets the connection in place of its answer."""
 
 from __future__ import annotations
 
@@ -12,18 +12,25 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class CuttingProxy:
-    """Listens on loopback before a Redis on a unix socket; the next command `cut_at` has no answer."""
+    """Listens on loopback before a Redis on a unix socket, or a server on a port of loopback.
 
-    def __init__(self, unix_socket: str) -> None:
-        self._behind = unix_socket
+    The next command `cut_at` (in capitals) has no answer.
+    """
+
+    def __init__(self, behind: str | int) -> None:
+        self._behind = behind
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.cut_at: bytes | None = None
         self.cuts = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
+    def port(self) -> int:
+        return int(self._listener.getsockname()[1])
+
+    @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+        return f"redis://127.0.0.1:{self.port}/0"
 
     def close(self) -> None:
         self._listener.close()
@@ -32,9 +39,15 @@ class CuttingProxy:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.socket(socket.AF_UNIX)
-                server.connect(self._behind)
+                server = self._connected()
                 threading.Thread(target=self._pump, args=(client, server), daemon=True).start()
+
+    def _connected(self) -> socket.socket:
+        if isinstance(self._behind, int):
+            return socket.create_connection(("127.0.0.1", self._behind))
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(self._behind)
+        return server
 
     def _pump(self, client: socket.socket, server: socket.socket) -> None:
         with client, server, suppress(OSError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from workers.brokers.broker import Broker, BrokerUnreachable, QueueDepth, Waiting
+from workers.brokers.rabbitmq import RabbitBroker
 from workers.brokers.redis import RedisBroker
 
 __all__ = ["Broker", "BrokerUnreachable", "QueueDepth", "Waiting", "connect"]
@@ -19,4 +20,6 @@ def connect(url: str) -> Broker:
     scheme = urlsplit(url).scheme
     if scheme in RedisBroker.schemes:
         return RedisBroker(url)
+    if scheme in RabbitBroker.schemes:
+        return RabbitBroker(url)
     raise ValueError(f"no broker is known for {scheme}:// addresses")

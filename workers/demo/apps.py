@@ -1,7 +1,7 @@
 from django.apps import AppConfig
 from django.conf import settings
 
-from workers.app import app
+from workers.app import router
 from workers.demo.routes import routes
 
 
@@ -11,4 +11,4 @@ class DemoConfig(AppConfig):
     verbose_name = "Demo shop"
 
     def ready(self) -> None:
-        app.conf.task_routes = routes(settings.QUEUES)
+        router.declare(routes(settings.QUEUES))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+
+from jobs.routes import Route
 
 TASKS = "workers.demo.tasks."
 # task: (queue, priority)
@@ -21,9 +22,9 @@ WISHES = {
 }
 
 
-def routes(queues: Collection[str]) -> dict[str, dict[str, Any]]:
-    """Celery's `task_routes`; a queue that is not declared gives way to the default one."""
-    return {
-        f"{TASKS}{task}": {"priority": priority} | ({"queue": queue} if queue in queues else {})
+def routes(queues: Collection[str]) -> list[Route]:
+    """The routes of the shop; a queue that is not declared gives way to the default one."""
+    return [
+        Route(f"{TASKS}{task}", queue=queue if queue in queues else None, priority=priority)
         for task, (queue, priority) in WISHES.items()
-    }
+    ]
