@@ -26,6 +26,7 @@ from benchmarks import (
     recorder,
     results,
     retention,
+    ticks,
 )
 from benchmarks.databases import POSTGRESQL, SQLITE
 from benchmarks.report import Row, show
@@ -60,6 +61,7 @@ MEASURES: dict[str, Measure] = {
     "results": on_each(lambda vendor, options: results.measure(vendor)),
     "claims": on_each(lambda vendor, options: claims.measure(vendor)),
     "enqueue": on_each(lambda vendor, options: enqueue.measure(vendor)),
+    "ticks": on_each(lambda vendor, options: ticks.measure(vendor, options.schedules)),
     "publish": lambda options: publish.measure(),
     "live": lambda options: live.run(options.live_jobs),
 }
@@ -86,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=int, default=5_000, help="lag: events a second")
     parser.add_argument("--seconds", type=float, default=120.0, help="lag: for so long")
     parser.add_argument("--forgotten", type=int, default=1_000_000, help="retention: jobs to forget")
+    parser.add_argument("--schedules", type=int, default=10_000, help="ticks: schedules")
     parser.add_argument("--live-jobs", type=int, default=200)
     return parser
 

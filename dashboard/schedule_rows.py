@@ -37,7 +37,9 @@ class Schedule:
 
 def read_schedules(now: datetime, scope: Scope) -> list[Schedule]:
     """All that the scope shows, worst first; one statement."""
-    rows = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked")
+    rows = PeriodicTask.objects.select_related(
+        "interval", "crontab", "solar", "clocked", "policy", "timeline"
+    )
     visible = (row for row in rows if scope.covers(row.task, queue_of(row)))
     return sorted((_schedule(row, now) for row in visible), key=_worst_first)
 

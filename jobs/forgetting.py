@@ -29,6 +29,7 @@ from jobs.models import (
     QueueSample,
     Standing,
     Tag,
+    Tick,
     Worker,
     WorkerSample,
 )
@@ -143,6 +144,8 @@ def rows_over(retention: Retention, now: datetime) -> Iterator[QuerySet[Any]]:
     yield Producer.objects.filter(seen_at__lt=now - PRODUCERS_FOR)
     yield DeadLetter.objects.filter(last_at__lt=now - retention.ended)
     yield Firing.objects.filter(at__lt=now - retention.samples)
+    for outcome in Tick.Outcome:
+        yield Tick.objects.filter(outcome=outcome, known_at__lt=now - retention.processes)
     yield Answer.objects.filter(at__lt=now - ANSWERS_FOR)
     waits = Exists(Outgoing.objects.filter(task_id=OuterRef("task_id")))
     said = Enqueued.objects.filter(~waits, at__lt=now - retention.open)

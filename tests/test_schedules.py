@@ -7,23 +7,27 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from celery import Task
 from django.conf import settings
-from django.db import OperationalError
+from django.db import IntegrityError, OperationalError
 from django.utils import timezone
 from django_celery_beat.models import (
     ClockedSchedule,
     CrontabSchedule,
     IntervalSchedule,
     PeriodicTask,
+    PeriodicTasks,
     SolarSchedule,
 )
 
-from jobs.models import Heartbeat
+from jobs.models import Heartbeat, Outgoing, Tick, Timeline
 from tests.harness import Installation, RedisServer, eventually
 from workers.app import app
+from workers.beat import board, firing
 from workers.brokers import connect
 from workers.brokers.redis import step_keys
-from workers.scheduler import ScheduleEntry, Scheduler, next_run, problem
+from workers.outbox import Publisher
+from workers.scheduler import Scheduler, next_run, problem
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 YESTERDAY = NOON - timedelta(days=1)
@@ -68,7 +72,7 @@ def utc(*parts: int) -> datetime:
         ({"clocked": ClockedSchedule(clocked_time=utc(2026, 12, 1)), "one_off": True}, utc(2026, 12, 1)),
         ({"clocked": ClockedSchedule(clocked_time=YESTERDAY), "one_off": True}, NOON),
         ({**every(60), "start_time": utc(2026, 11, 24)}, utc(2026, 11, 24)),
-        ({**cron("30", "2"), "start_time": utc(2026, 11, 24, 9)}, utc(2026, 11, 24, 9)),
+        ({**cron("30", "2"), "start_time": utc(2026, 11, 24, 9)}, utc(2026, 11, 25, 2, 30)),
     ],
 )
 def test_the_next_run_is_when_beat_will_send_it(fields: dict[str, Any], expected: datetime) -> None:
@@ -141,14 +145,14 @@ def test_the_clean_up_has_a_schedule_also_where_results_never_expire(
     transactional_db: None, redis_url: str, monkeypatch: pytest.MonkeyPatch, expires: int | None
 ) -> None:
     monkeypatch.setitem(app.conf, "result_expires", expires)
-    assert "celery.backend_cleanup" in Scheduler(app=app).schedule
+    assert "celery.backend_cleanup" in reloaded(Scheduler(app=app)).schedule
     schedule = PeriodicTask.objects.get(task="celery.backend_cleanup")
     assert (schedule.enabled, schedule.expire_seconds, schedule.crontab.hour) == (True, 12 * 3600, "4")
 
 
 def reloaded(scheduler: Scheduler) -> Scheduler:
     """What Beat knows after it has looked at the database."""
-    assert scheduler.schedule is not None
+    scheduler.tick()
     return scheduler
 
 
@@ -158,7 +162,20 @@ def waiting() -> int:
 
 def ticked(scheduler: Scheduler) -> float:
     """Tick until there is nothing more to do at once; how long Beat would sleep then."""
+    scheduler._looked = float("-inf")  # as if a second had passed
     return eventually(lambda: scheduler.tick(), 10, "Beat has done what was due")
+
+
+def sent(count: int) -> None:
+    """So many jobs have come to the broker: this process sends them, or what it leaves a monitor would."""
+    sweeper = Publisher()
+    arrived = lambda: sweeper.publish_due() == 0 and waiting() == count  # noqa: E731
+    eventually(arrived, 15, lambda: f"{waiting()} jobs, not {count}")
+    sweeper.close()
+
+
+def outcomes(task: PeriodicTask) -> list[tuple[str, str]]:
+    return list(Tick.objects.filter(schedule=task).order_by("due").values_list("outcome", "reason"))
 
 
 def test_a_crontab_far_from_this_hour_is_loaded(scheduler: Scheduler) -> None:
@@ -172,22 +189,71 @@ def test_a_broken_row_stops_no_other_and_is_logged_once(
     scheduler: Scheduler, caplog: pytest.LogCaptureFixture
 ) -> None:
     saved("good", every(1))
-    saved("broken", every(1))
+    broken = saved("broken", every(1), last_run_at=timezone.now() - timedelta(seconds=5))
     PeriodicTask.objects.filter(name="broken").update(args="[1,")
+    saved("unreadable", cron("61"))
     saved("later", every(3600))
 
-    assert {"good", "later"} <= reloaded(scheduler).schedule.keys()
+    ticked(scheduler)
     saved("later still", every(3600))
-    assert "broken" not in reloaded(scheduler).schedule
-    assert [r.getMessage() for r in caplog.records if "'broken'" in r.getMessage()] == [
+    ticked(scheduler)
+    assert {"good", "later", "later still"} <= scheduler.schedule.keys()
+    assert "unreadable" not in scheduler.schedule
+    said = [record.getMessage() for record in caplog.records if "can't run" in record.getMessage()]
+    assert [line for line in said if "'broken'" in line] == [
         "schedule 'broken' can't run: args is not a JSON list"
     ]
+    assert len([line for line in said if "'unreadable'" in line and "61" in line]) == 1
+    assert set(outcomes(broken)) == {("missed", "faulty")}
     assert PeriodicTask.objects.get(name="broken").enabled
+
+
+class Nasty(Task):  # type: ignore[misc]
+    name = "tests.nasty"
+
+    def apply_async(self, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("a task of somebody's own")
+
+
+def test_an_entry_that_raises_is_a_tick_with_its_reason(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(app.tasks, "tests.nasty", Nasty())
+    overdue = timezone.now() - timedelta(seconds=70)
+    nasty = saved("nasty", every(60), last_run_at=overdue, task="tests.nasty")
+    saved("good", every(60), last_run_at=overdue)
+
+    ticked(scheduler)
+
+    sent(1)
+    tick = Tick.objects.get(schedule=nasty)
+    assert (tick.outcome, tick.reason, tick.detail) == ("missed", "faulty", "a task of somebody's own")
+
+
+def test_a_row_that_no_commit_takes_stops_no_other(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overdue = timezone.now() - timedelta(seconds=70)
+    bad = saved("bad", every(60), last_run_at=overdue)
+    for number in range(3):
+        saved(f"good {number}", every(60), last_run_at=overdue)
+    put = firing.outbox.put_in_hand
+
+    def refuse(messages: list[Any]) -> Any:
+        if any(message.headers["periodic_task_name"] == "bad" for message in messages):
+            raise IntegrityError("this value")
+        return put(messages)
+
+    monkeypatch.setattr(firing.outbox, "put_in_hand", refuse)
+    ticked(scheduler)
+
+    sent(3)
+    assert outcomes(bad) == [("missed", "faulty")]
+    assert PeriodicTask.objects.get(name="bad").total_run_count == 0
 
 
 def test_a_run_is_saved_at_once_and_overwrites_no_edit(scheduler: Scheduler) -> None:
     task = saved("often", every(3600), last_run_at=timezone.now() - timedelta(hours=2))
-    reloaded(scheduler)
     PeriodicTask.objects.filter(pk=task.pk).update(description="edited meanwhile")
 
     ticked(scheduler)
@@ -195,62 +261,129 @@ def test_a_run_is_saved_at_once_and_overwrites_no_edit(scheduler: Scheduler) -> 
     task.refresh_from_db()
     assert (task.total_run_count, task.description) == (1, "edited meanwhile")
     assert task.last_run_at > timezone.now() - timedelta(minutes=1)
-    assert waiting() == 1
+    sent(1)
+    assert outcomes(task) == [("missed", "later"), ("fired", "")]
 
 
-def test_an_unwritable_database_makes_no_job_run_twice(
-    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    saved("often", every(3600), last_run_at=timezone.now() - timedelta(hours=2))
-    reloaded(scheduler)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ScheduleEntry, "save", _raise(OperationalError("database is locked")))
-        ticked(scheduler)
-        saved("another", every(3600))  # makes Beat read the rows again, the unsaved one with them
-        ticked(scheduler)
-        assert PeriodicTask.objects.get(name="often").total_run_count == 0
+def test_a_stale_save_of_the_row_makes_no_job_run_twice(scheduler: Scheduler) -> None:
+    task = saved("often", every(3600), last_run_at=timezone.now() - timedelta(hours=2))
+    stale = PeriodicTask.objects.get(pk=task.pk)
+    ticked(scheduler)
+    stale.description = "as the admin's form saves it"
+    stale.save()
+    assert PeriodicTask.objects.get(pk=task.pk).total_run_count == 0
 
     ticked(scheduler)
+    ticked(Scheduler(app=app))  # another Beat knows no more than the tables
+
+    sent(1)
+    assert outcomes(task) == [("missed", "later"), ("fired", "")]
+
+
+@pytest.mark.parametrize("step", ["put_in_hand", "bulk_create", "_count"])
+def test_an_unwritable_database_makes_no_job_run_twice(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    task = saved("often", every(3600), last_run_at=timezone.now() - timedelta(hours=2))
+    where = {"put_in_hand": firing.outbox, "bulk_create": Tick.objects, "_count": firing}[step]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, step, _raise(OperationalError("database is locked")))
+        ticked(scheduler)
+        saved("another", every(3600))  # makes Beat read the rows again
+        ticked(scheduler)
+        assert PeriodicTask.objects.get(name="often").total_run_count == 0
+        assert not Outgoing.objects.exists()
+
+    ticked(scheduler)
+    ticked(scheduler)
     assert PeriodicTask.objects.get(name="often").total_run_count == 1
-    assert waiting() == 1
+    sent(1)
+    assert outcomes(task) == [("missed", "later"), ("fired", "")]
 
 
 def test_an_unreadable_database_leaves_beat_what_it_knows(
     scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved("often", every(3600), last_run_at=timezone.now() - timedelta(hours=2))
-    reloaded(scheduler)
-    saved("another", every(3600))
-
     with monkeypatch.context() as patch:
-        patch.setattr(Scheduler, "enabled_models", _raise(OperationalError("no such file")))
-        ticked(scheduler)
-        assert waiting() == 1
+        patch.setattr(board, "_enabled", _raise(OperationalError("no such file")))
+        assert ticked(scheduler) > 0
+        assert waiting() == 0
 
     ticked(scheduler)
-    assert "another" in scheduler.schedule
-    assert waiting() == 1
+    sent(1)
 
 
-def test_a_broker_that_is_away_costs_no_run(scheduler: Scheduler, redis_server: RedisServer) -> None:
+def test_a_broker_that_is_away_delays_a_run_and_loses_none(
+    scheduler: Scheduler, redis_server: RedisServer
+) -> None:
     overdue = timezone.now() - timedelta(hours=2)
     saved("first", every(3600), last_run_at=overdue)
     ticked(scheduler)
+    sent(1)
     second = saved("second", every(3600), last_run_at=overdue)
 
     redis_server.kill()
     try:
         assert ticked(scheduler) > 0
         assert ticked(scheduler) > 0
-        second.refresh_from_db()
-        assert (second.total_run_count, second.last_run_at) == (0, overdue)
+        assert outcomes(second) == [("missed", "later"), ("fired", "")]
     finally:
         redis_server.start()
 
-    eventually(lambda: scheduler.tick() and waiting() == 2, 15, "the run is made up for", every=0.5)
-    second.refresh_from_db()
-    assert second.total_run_count == 1
+    Outgoing.objects.update(claimed_until=None)  # as if the claim of this process had run out
+    eventually(lambda: Publisher().publish_due() == 0, 15, "the outbox is empty")
+    sent(2)
+    ticked(scheduler)
+    assert PeriodicTask.objects.get(name="second").total_run_count == 1
+
+
+def test_what_was_due_while_switched_off_is_not_missed(scheduler: Scheduler) -> None:
+    task = saved("often", every(60), last_run_at=timezone.now() - timedelta(hours=1))
+    ticked(scheduler)
+    before = outcomes(task)
+    PeriodicTask.objects.filter(pk=task.pk).update(enabled=False)
+    PeriodicTasks.update_changed()
+    ticked(scheduler)
+    assert Timeline.objects.get(schedule=task).next_at is None
+    Timeline.objects.filter(schedule=task).update(decided_until=timezone.now() - timedelta(minutes=30))
+    PeriodicTask.objects.filter(pk=task.pk).update(enabled=True)
+    PeriodicTasks.update_changed()
+    ticked(scheduler)
+    assert outcomes(task) == before
+    following = Timeline.objects.get(schedule=task).next_at
+    assert following is not None
+    assert following > timezone.now()
+
+
+def test_another_rhythm_counts_from_the_edit_on(scheduler: Scheduler) -> None:
+    task = saved("often", every(3600))
+    ticked(scheduler)
+    Timeline.objects.update(decided_until=timezone.now() - timedelta(minutes=50))
+    scheduler.board.forget()
+    interval = IntervalSchedule.objects.create(every=10, period="seconds")
+    task.interval = interval
+    task.save()
+    ticked(scheduler)
+    assert outcomes(task) == []
+    following = Timeline.objects.get(schedule=task).next_at
+    assert following is not None
+    assert timedelta(0) < following - timezone.now() <= timedelta(seconds=10)
+
+
+def test_a_one_off_is_sent_once_and_switched_off(scheduler: Scheduler) -> None:
+    at = timezone.now() - timedelta(seconds=5)
+    task = saved("once", {"clocked": ClockedSchedule(clocked_time=at)}, one_off=True)
+    for _ in range(3):
+        ticked(scheduler)
+    sent(1)
+    task.refresh_from_db()
+    assert (task.enabled, outcomes(task)) == (False, [("fired", "")])
+    PeriodicTask.objects.filter(pk=task.pk).update(enabled=True)
+    PeriodicTasks.update_changed()
+    ticked(scheduler)
+    assert outcomes(task) == [("fired", "")]
 
 
 def test_beat_says_that_it_lives(scheduler: Scheduler) -> None:

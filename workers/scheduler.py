@@ -1,4 +1,10 @@
-"""Beat: sends what the schedules in the database ask for, and says that it lives."""
+"""Beat: sends what the schedules in the database ask for, each tick once, and says that it lives.
+
+Any number of Beats may run; one has the lease and works (`workers.beat.lease`).
+What is due is decided by `jobs.ticks`, and becomes rows in one transaction
+(`workers.beat.firing`), the job's message in the outbox among them: Beat asks
+no broker. What could not be committed is decided again.
+"""
 
 from __future__ import annotations
 
@@ -6,204 +12,240 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from celery.beat import SchedulingError
-from celery.schedules import crontab, schedstate
+from celery.schedules import crontab
 from celery.utils.log import get_logger
-from django.db import DatabaseError, InterfaceError, close_old_connections
+from django.db import DatabaseError, InterfaceError, close_old_connections, transaction
 from django.utils import timezone
-from django_celery_beat.models import PeriodicTask
 from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
-from kombu.exceptions import OperationalError
 
-from jobs.models import Heartbeat
+from jobs.models import Heartbeat, Overlap, Tick, Timeline
+from jobs.store import sessions
+from jobs.store.faults import may_be_of_the_data
+from jobs.store.turns import written
+from jobs.ticks.deciding import Outcome, Reason, Ruling, decide
+from jobs.ticks.plans import UNREADABLE, in_a_line
+from workers.beat.board import Board, Entry
+from workers.beat.firing import Round, Sending, commit, let_go, store_timelines
+from workers.beat.lease import Fenced, Lease
+from workers.beat.letters import UNSENDABLE, letter
+from workers.beat.running import running_jobs
 from workers.schedules import next_run, problem
 
 __all__ = ["HEARTBEAT", "Scheduler", "next_run", "problem"]
 
 HEARTBEAT = "beat"
 HEARTBEAT_INTERVAL = 2.0
-# While the broker or the database is away, Beat asks again after this many seconds.
+# How often Beat looks whether somebody edited a schedule, and whether a job has ended that others wait for.
+LOOK_SECONDS = 1.0
+# Edits of which django-celery-beat isn't told (`QuerySet.update`) are found by then.
+READ_SECONDS = 60.0
+# While the database is away, and while another Beat works, Beat asks again after so many seconds.
 PATIENCE = 1.0
-# Beat must go on ticking, so it doesn't wait for a broker as long as a worker does.
-PUBLISH_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
+STANDBY = 0.5
+# So many schedules are committed together.
+TOGETHER = 200
+MOST_HELD = 100
+# Of a Beat that stands still within a transaction, PostgreSQL lets go.
+FROZEN_SECONDS = 10
 # As Celery's own, which it has only where results expire.
 CLEANUP = "celery.backend_cleanup"
 CLEANUP_ENTRY = {"task": CLEANUP, "schedule": crontab("0", "4"), "options": {"expire_seconds": 12 * 3600}}
 DATABASE_FAULTS = (DatabaseError, InterfaceError)
-LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 logger = get_logger(__name__)
 
 
-class ScheduleEntry(ModelEntry):  # type: ignore[misc]
-    """A schedule in Beat's memory."""
-
-    def __init__(self, model: PeriodicTask, app: Any = None) -> None:
-        super().__init__(model, app=app)
-        self.options["retry_policy"] = PUBLISH_POLICY
-        # Beat adds this when it sends; an entry with it and one without it would not compare equal.
-        self.options["headers"]["celery_beat_task"] = True
-
-    def save(self) -> None:
-        """Write what a run changes and nothing else, so that no edit made meanwhile is lost."""
-        type(self.model)._default_manager.filter(pk=self.model.pk).update(
-            last_run_at=self.model.last_run_at, total_run_count=self.model.total_run_count
-        )
-
-
 class Scheduler(DatabaseScheduler):  # type: ignore[misc]
-    """django-celery-beat's scheduler without its hour window, and with a place that it keeps.
-
-    What it holds in memory (`_schedule`) is always what it did last, so that
-    neither an unreadable database nor an absent broker makes it forget or
-    repeat a run. What could not be written stays in `_dirty`; what could not
-    be sent is taken back and tried again.
-    """
-
-    Entry = ScheduleEntry
+    """django-celery-beat's tables, decided by `jobs.ticks` and sent by the outbox."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._told: dict[str, str] = {}
-        self._unreadable: dict[int, str] = {}
-        self._heartbeat_due = 0.0
-        self._waiting = False
+        self._looked = self._read = self._heard = float("-inf")
+        self._in_a_pass = False
+        self._lease = Lease()
+        self.board = Board()
         super().__init__(*args, **kwargs)
 
+    def setup_schedule(self) -> None:
+        """The clean-up of the result backend, also where results never expire: claims of chords do.
+
+        And the schedules that are written in the settings.
+        """
+        sessions.limit(lock_timeout=FROZEN_SECONDS, idle_in_transaction_session_timeout=FROZEN_SECONDS)
+        for name, entry in {CLEANUP: CLEANUP_ENTRY, **self.app.conf.beat_schedule}.items():
+            ModelEntry.from_entry(name, app=self.app, **entry)
+
+    @property
+    def schedule(self) -> dict[str, Any]:
+        """What this Beat knows of, by name."""
+        return {entry.row.name: entry for entry in self.board.entries.values()}
+
     def tick(self, *args: Any, **kwargs: Any) -> float:
-        """One iteration of Beat's loop; returns the seconds to the next one."""
-        self._waiting = False
-        delay = float(super().tick(*args, **kwargs))
-        if self._dirty:
-            self.sync()
-        self._say_alive()
-        return max(delay, PATIENCE) if self._waiting else delay
-
-    def install_default_entries(self, data: Any) -> None:
-        """The clean-up of the result backend, also where results never expire: claims of chords do."""
-        self.update_from_dict({CLEANUP: CLEANUP_ENTRY})
-
-    def enabled_models_qs(self) -> Any:
-        """Every enabled schedule, whatever its hour."""
-        return self.Model.objects.enabled()
-
-    def all_as_schedule(self) -> dict[str, ScheduleEntry]:
-        """Every schedule that can run; what is in memory already if the database can't be read."""
+        """One pass of Beat's loop; returns the seconds to the next one."""
+        self._in_a_pass = True
         try:
-            # First the mark, then the rows: an edit between the two is found by the next look.
-            self._last_timestamp = self.Changes.last_change() or LONG_AGO
-            models = self.enabled_models()
-        except DATABASE_FAULTS as error:
-            if self._schedule is None:
-                raise
-            self._tell("database", f"the schedules can't be read, going on with those known: {error}")
-            self._last_full_sync = datetime.min  # noqa: DTZ901 naive as in django-celery-beat; asks again soon
-            return dict(self._schedule)
-        self._recovered("database")
-        return {
-            model.name: self.Entry(self._with_unsaved(model), app=self.app) for model in self._able(models)
-        }
-
-    def schedule_changed(self) -> bool:
-        """Whether somebody edited a schedule since the last read."""
-        try:
-            close_old_connections()
-            changed = (self.Changes.last_change() or LONG_AGO) > self._last_timestamp
-        except DATABASE_FAULTS as error:
-            self._tell("database", f"the schedules can't be read, going on with those known: {error}")
-            return False
-        self._recovered("database")
-        return bool(changed)
+            if not transaction.get_connection().in_atomic_block:
+                close_old_connections()
+            delay = self.work(datetime.now(UTC))
+            self._recovered("database")
+        except Fenced:
+            logger.warning("beat: another Beat has taken over; standing by")
+            self.board.forget()
+            delay = STANDBY
+        except DATABASE_FAULTS as fault:
+            self._tell("database", f"the database can't be used, what is due waits: {fault}")
+            delay = PATIENCE
+        finally:
+            self._in_a_pass = False
+        return delay
 
     def sync(self) -> None:
-        """Write what ran since the last time; what can't be written stays for the next time."""
-        try:
-            close_old_connections()
-            for name in list(self._dirty):
-                if entry := (self._schedule or {}).get(name):
-                    entry.save()
-                self._dirty.discard(name)
-        except DATABASE_FAULTS as error:
-            self._tell("saving", f"the last runs can't be saved yet: {error}")
-        else:
-            self._recovered("saving")
+        """There is nothing that is not written."""
 
-    def reserve(self, entry: ScheduleEntry) -> ScheduleEntry:
-        """Advance `entry`, in the heap and in memory alike."""
-        advanced: ScheduleEntry = super().reserve(entry)
-        self._schedule[advanced.name] = advanced
-        return advanced
+    def close(self) -> None:
+        """Let another Beat work at once; a signal's handler may call this in the middle of a pass."""
+        if not self._in_a_pass:
+            with suppress(*DATABASE_FAULTS):
+                self._lease.release()
+        super().close()
 
-    def is_due(self, entry: ScheduleEntry) -> Any:
-        """A due entry is held back, and stays due, while there is no broker to send to."""
-        state = super().is_due(entry)
-        if state[0] and not self._broker_answers():
-            return schedstate(False, PATIENCE)
-        return state
+    def work(self, now: datetime) -> float:
+        """Send what is due, if the lease is ours. Raises Fenced, and what the database raises."""
+        led = bool(self.board.entries)
+        if not self._lease.hold():
+            self.board.forget()
+            return STANDBY
+        if not led:
+            logger.info("beat: this Beat works")
+        look = self._look_due()
+        if look:
+            self._refresh(now)
+        self._say_alive()
+        self._send_due(now)
+        if look:
+            self._let_go_of_held(now)
+        return self._seconds_to_next()
 
-    def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
-        """Send the job of a due entry; if the broker is away after all, take the run back."""
-        logger.debug("%s is due: sending %s", entry.name, entry.task)
-        try:
-            self.apply_async(entry, producer=producer, advance=False)
-        except SchedulingError as error:
-            if isinstance(error.__context__, (OperationalError, *self.connection.connection_errors)):
-                self._take_back(entry)
-                self._tell("broker", f"the broker is away, runs wait: {error.__context__}")
-            else:
-                logger.error("%s can't be sent: %s", entry.name, error)
-        else:
-            self._recovered("broker")
+    # Reading
 
-    def _take_back(self, entry: ScheduleEntry) -> None:
-        """Undo `reserve`: the run did not happen and is still due."""
-        entry.model.last_run_at = entry.last_run_at
-        entry.model.total_run_count = entry.total_run_count
-        self._schedule[entry.name] = entry
-        self._dirty.add(entry.name)
-        self._waiting = True
-        self._heap_invalidated = True
-
-    def _broker_answers(self) -> bool:
-        try:
-            self.connection.ensure_connection(max_retries=1, timeout=PATIENCE)
-        except (OperationalError, *self.connection.connection_errors) as error:
-            self._tell("broker", f"the broker is away, runs wait: {error}")
-            self._waiting = True
+    def _look_due(self) -> bool:
+        if time.monotonic() - self._looked < LOOK_SECONDS:
             return False
+        self._looked = time.monotonic()
         return True
 
-    def _with_unsaved(self, model: PeriodicTask) -> PeriodicTask:
-        """The row, with a run of ours that is not written yet: read without it, it would run again."""
-        known = (self._schedule or {}).get(model.name)
-        if known is not None and model.name in self._dirty:
-            model.last_run_at = known.model.last_run_at
-            model.total_run_count = known.model.total_run_count
-        return model
+    def _refresh(self, now: datetime) -> None:
+        """Take up what was edited."""
+        if not self.board.changed() and time.monotonic() - self._read < READ_SECONDS:
+            return
+        adopted = self.board.read(now)
+        self._read = time.monotonic()
+        with written():
+            self._lease.fence()
+            store_timelines([entry.timeline() for entry in adopted])
+            off = Timeline.objects.filter(schedule__enabled=False).exclude(rhythm="")
+            off.update(rhythm="", next_at=None)
+            if self.board.unreadable:
+                asleep = self.board.unreadable.keys() - self.board.entries.keys()
+                Timeline.objects.filter(schedule__in=asleep).update(next_at=None)
 
-    def _able(self, models: Iterable[PeriodicTask]) -> list[PeriodicTask]:
-        """Those that Beat can run; each of the others is logged once."""
-        found = {model.pk: (model, problem(model)) for model in models}
-        unable = {pk: fault for pk, (_, fault) in found.items() if fault is not None}
-        for pk in unable.keys() - self._unreadable.keys():
-            logger.warning("schedule %r can't run: %s", found[pk][0].name, unable[pk])
-        self._unreadable = unable
-        return [model for model, fault in found.values() if fault is None]
+    # Sending
+
+    def _send_due(self, now: datetime) -> None:
+        due = self.board.due(now)
+        try:
+            for start in range(0, len(due), TOGETHER):
+                self._send(due[start : start + TOGETHER], now)
+        finally:
+            self.board.place(entry for entry in due if entry.pk in self.board.entries)
+
+    def _send(self, entries: Sequence[Entry], now: datetime) -> None:
+        """Commit what these have become; one by one where they don't go together."""
+        work = self._round(entries, now)
+        try:
+            commit(self._lease, work)
+        except DatabaseError as fault:
+            if not may_be_of_the_data(fault):
+                raise
+            if len(entries) > 1:
+                for entry in entries:
+                    self._send([entry], now)
+                return
+            logger.error("%s can't be sent: %s", entries[0].row.name, fault)
+            commit(self._lease, _without_messages(work, in_a_line(fault)))
+        self._move_on(entries, work)
+
+    def _round(self, entries: Sequence[Entry], now: datetime) -> Round:
+        careful = [entry.pk for entry in entries if entry.plan.overlap != Overlap.ALLOW]
+        running = running_jobs(careful, now)
+        waits = set(_held().filter(schedule__in=careful).values_list("schedule", flat=True))
+        work = Round(now, once={entry.pk for entry in entries if entry.plan.once})
+        for entry in entries:
+            try:
+                rulings = decide(
+                    entry.plan, entry.decided_until, now, running.get(entry.pk), entry.pk in waits
+                )
+                ahead = _ahead(entry, rulings[-1].last) if rulings else None
+            except UNREADABLE as fault:
+                self.board.leave_out(entry, f"it has no next time: {in_a_line(fault)}")
+                continue
+            work.sendings += [self._sending(entry, ruling) for ruling in rulings]
+            work.timelines += [ahead] if ahead else []
+        return work
+
+    def _sending(self, entry: Entry, ruling: Ruling) -> Sending:
+        if ruling.outcome != Outcome.FIRED:
+            return Sending(entry.pk, ruling)
+        try:
+            return Sending(entry.pk, ruling, letter(entry.row, ruling.due))
+        except UNSENDABLE as fault:
+            logger.error("%s can't be sent: %s", entry.row.name, fault)
+            return Sending(entry.pk, _faulty(ruling, in_a_line(fault)))
+
+    def _move_on(self, entries: Iterable[Entry], work: Round) -> None:
+        """It is committed: now it is so in memory, too."""
+        until = {timeline.schedule_id: timeline.decided_until for timeline in work.timelines}
+        sent = {each.schedule for each in work.sendings if each.message is not None}
+        for entry in entries:
+            if entry.pk in until:
+                entry.decided(until[entry.pk])
+            if entry.pk in work.once & sent:
+                self.board.done(entry.pk)
+
+    def _let_go_of_held(self, now: datetime) -> None:
+        """Send what waited for a job that has ended by now."""
+        held = list(_held().order_by("known_at")[:MOST_HELD])
+        running = running_jobs({tick.schedule_id for tick in held}, now) if held else {}
+        for tick in held:
+            if tick.schedule_id in running:
+                continue
+            entry = self.board.entries.get(tick.schedule_id)
+            try:
+                message = letter(entry.row, tick.due) if entry else None
+            except UNSENDABLE as fault:
+                logger.error("%s can't be sent: %s", tick, fault)
+                message = None
+            let_go(self._lease, tick, message, now)
+
+    def _seconds_to_next(self) -> float:
+        following = self.board.next_at()
+        if following is None:
+            return LOOK_SECONDS
+        return min(LOOK_SECONDS, max(0.0, (following - datetime.now(UTC)).total_seconds()))
+
+    # Saying
 
     def _say_alive(self) -> None:
-        if time.monotonic() < self._heartbeat_due:
+        if time.monotonic() - self._heard < HEARTBEAT_INTERVAL:
             return
-        self._heartbeat_due = time.monotonic() + HEARTBEAT_INTERVAL
-        detail = {"schedules": len(self._schedule or {}), "unreadable": len(self._unreadable)}
-        try:
-            write_heartbeat(HEARTBEAT, detail)
-        except DATABASE_FAULTS as error:
-            self._tell("heartbeat", f"the heartbeat can't be written: {error}")
-        else:
-            self._recovered("heartbeat")
+        detail = {"schedules": len(self.board.entries), "unreadable": len(self.board.unreadable)}
+        write_heartbeat(HEARTBEAT, detail)
+        self._heard = time.monotonic()
 
     def _tell(self, what: str, message: str) -> None:
         """Log a trouble when it begins, not each time it is met."""
@@ -214,6 +256,29 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]
     def _recovered(self, what: str) -> None:
         if self._told.pop(what, None):
             logger.warning("beat: %s works again", what)
+
+
+def _held() -> Any:
+    return Tick.objects.filter(outcome=Outcome.HELD)
+
+
+def _ahead(entry: Entry, until: datetime) -> Timeline:
+    ahead = Entry(entry.row, entry.plan, entry.decided_until, None, entry.rhythm)
+    ahead.decided(until)
+    return ahead.timeline()
+
+
+def _faulty(ruling: Ruling, why: str) -> Ruling:
+    return Ruling(ruling.due, Outcome.MISSED, Reason.FAULTY, why)
+
+
+def _without_messages(work: Round, why: str) -> Round:
+    """The same round, with what it can't send as missed."""
+    sendings = [
+        each if each.message is None else Sending(each.schedule, _faulty(each.ruling, why))
+        for each in work.sendings
+    ]
+    return Round(work.now, sendings, work.timelines)
 
 
 def write_heartbeat(name: str, detail: dict[str, Any]) -> None:

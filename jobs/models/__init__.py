@@ -25,6 +25,7 @@ from jobs.models.record import (
     Worker,
     WorkerSample,
 )
+from jobs.models.schedules import BeatLease, CatchUp, Overlap, SchedulePolicy, Tick, Timeline
 from jobs.models.tokens import Answer, Bearer, Token
 from jobs.models.triggers import Firing, Trigger
 from jobs.models.visible import Visible
@@ -36,9 +37,11 @@ __all__ = [
     "Answer",
     "Attempt",
     "Bearer",
+    "BeatLease",
     "Bucket",
     "Bulk",
     "BulkItem",
+    "CatchUp",
     "Cluster",
     "DeadLetter",
     "Enqueued",
@@ -49,6 +52,7 @@ __all__ = [
     "LogPart",
     "Order",
     "Outgoing",
+    "Overlap",
     "Pause",
     "Payload",
     "Position",
@@ -57,9 +61,12 @@ __all__ = [
     "QueueSample",
     "Reach",
     "Revocation",
+    "SchedulePolicy",
     "Standing",
     "State",
     "Tag",
+    "Tick",
+    "Timeline",
     "Token",
     "Trigger",
     "Visible",

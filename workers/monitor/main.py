@@ -14,6 +14,7 @@ from jobs.store import checkpoints, sessions
 from workers.monitor.bulks import BulkRunner
 from workers.monitor.checkpoint import Checkpointer
 from workers.monitor.ingest import STREAM, Ingest, reading_client
+from workers.monitor.missed import MissedTicks
 from workers.monitor.pace import Pace
 from workers.monitor.prune import Pruner
 from workers.monitor.publish import Publisher
@@ -47,9 +48,10 @@ def run() -> None:
     wishes = Wishes(leading=lambda: ingest.leading, changed=publisher.changed)
     bulks = BulkRunner(leading=lambda: ingest.leading)
     steering = Steering(leading=lambda: ingest.leading, steered=publisher.steered)
+    missed = MissedTicks(leading=lambda: ingest.leading)
     threads = [
         threading.Thread(target=loop.run, args=(stop,), name=type(loop).__name__)
-        for loop in (ingest, sampler, pruner, sweeper, wishes, bulks, steering, Checkpointer())
+        for loop in (ingest, sampler, pruner, sweeper, wishes, bulks, steering, missed, Checkpointer())
     ]
     for thread in threads:
         thread.start()

@@ -1,0 +1,1 @@
+"""What Beat does: a lease, the schedules in its memory, and the transaction that sends what is due."""
