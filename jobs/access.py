@@ -28,6 +28,7 @@ OPERATOR = (
     "act_in_bulk",
     "pause_queue",
     "tune_worker",
+    "handle_alert",
 )
 ROLES: dict[str, tuple[str, ...]] = {
     "viewer": VIEWER,

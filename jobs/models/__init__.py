@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from jobs.models.alerts import Alert, AlertChange, Rule, SeenError
 from jobs.models.bulk import Bulk, BulkItem
 from jobs.models.enqueued import Enqueued, Tag
 from jobs.models.logs import LogPart
+from jobs.models.notices import Channel, Notice
 from jobs.models.people import Action, Reach
 from jobs.models.record import (
     ENDED,
@@ -32,12 +34,15 @@ from jobs.models.wishes import Order, Outgoing, Pause, Revocation
 __all__ = [
     "ENDED",
     "Action",
+    "Alert",
+    "AlertChange",
     "Answer",
     "Attempt",
     "Bearer",
     "Bucket",
     "Bulk",
     "BulkItem",
+    "Channel",
     "Cluster",
     "Enqueued",
     "Firing",
@@ -45,6 +50,7 @@ __all__ = [
     "Heartbeat",
     "Job",
     "LogPart",
+    "Notice",
     "Order",
     "Outgoing",
     "Pause",
@@ -55,6 +61,8 @@ __all__ = [
     "QueueSample",
     "Reach",
     "Revocation",
+    "Rule",
+    "SeenError",
     "Standing",
     "State",
     "Tag",
