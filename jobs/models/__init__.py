@@ -6,7 +6,7 @@ from jobs.models.alerts import Alert, AlertChange, Rule, SeenError
 from jobs.models.bulk import Bulk, BulkItem
 from jobs.models.enqueued import Enqueued, Tag
 from jobs.models.logs import LogPart
-from jobs.models.notices import Channel, Notice
+from jobs.models.notices import Channel, ChannelKind, Notice
 from jobs.models.people import Action, Reach
 from jobs.models.record import (
     ENDED,
@@ -43,6 +43,7 @@ __all__ = [
     "Bulk",
     "BulkItem",
     "Channel",
+    "ChannelKind",
     "Cluster",
     "Enqueued",
     "Firing",
