@@ -125,7 +125,10 @@ class Rule(models.Model):
             raise ValidationError({"params": str(fault)}) from None
         if (self.quiet_from is None) is not (self.quiet_until is None):
             raise ValidationError({"quiet_until": _("Quiet hours have a beginning and an end.")})
-        kinds.zone(self.quiet_zone)
+        try:
+            kinds.zone(self.quiet_zone)
+        except kinds.Unreadable as fault:
+            raise ValidationError({"quiet_zone": str(fault)}) from None
 
 
 class VisibleAlerts(Visible):
