@@ -212,7 +212,7 @@ Params = (
     | Stream
 )
 
-KINDS: Mapping[str, type[Params]] = {
+KINDS: Mapping[str, type[Any]] = {
     Kind.FAILURE_SHARE: FailureShare,
     Kind.FAILURE_RISE: FailureRise,
     Kind.SLOW: Slow,
@@ -239,7 +239,9 @@ def read(kind: str, params: Any) -> Params:
     known = told(kind)
     if unknown := sorted(str(name) for name in params.keys() - known.keys()):
         raise Unreadable(f"there is no parameter {unknown[0]!r}; there are {', '.join(known)}")
-    return KINDS[kind](**{name: known[name].read(name, value) for name, value in params.items()})
+    values = {name: known[name].read(name, value) for name, value in params.items()}
+    params_read: Params = KINDS[kind](**values)
+    return params_read
 
 
 def told(kind: str) -> dict[str, Told]:
@@ -247,7 +249,7 @@ def told(kind: str) -> dict[str, Told]:
     return {each.name: _told(each) for each in fields(KINDS[kind])}
 
 
-def defaults(kind: str) -> dict[str, float | str]:
+def defaults(kind: str) -> dict[str, Any]:
     """The parameters that a rule of this kind has if nothing is said."""
     return {each.name: each.default for each in fields(KINDS[kind])}
 

@@ -16,6 +16,7 @@ from jobs.models.record import Cluster
 from jobs.models.visible import Visible
 
 if TYPE_CHECKING:
+    from jobs.models.notices import Channel
     from jobs.scopes import Scope
 
 LONGEST_TIME = 30 * 86_400
@@ -95,11 +96,13 @@ class Rule(models.Model):
     quiet_from = models.TimeField(_("quiet from"), null=True, blank=True)
     quiet_until = models.TimeField(_("quiet until"), null=True, blank=True)
     quiet_zone = models.CharField(_("time zone of the quiet hours"), max_length=64, default="UTC")
-    channels = models.ManyToManyField("Channel", blank=True, related_name="rules", verbose_name=_("channels"))
+    channels: models.ManyToManyField[Channel, models.Model] = models.ManyToManyField(
+        "Channel", blank=True, related_name="rules", verbose_name=_("channels")
+    )
     escalate_after = models.FloatField(
         _("escalates after (seconds)"), null=True, blank=True, validators=SECONDS
     )
-    escalation_channels = models.ManyToManyField(
+    escalation_channels: models.ManyToManyField[Channel, models.Model] = models.ManyToManyField(
         "Channel", blank=True, related_name="escalated_rules", verbose_name=_("escalates to")
     )
     runbook_url = models.URLField(_("runbook"), max_length=500, blank=True)
@@ -237,7 +240,7 @@ class AlertChange(models.Model):
         ordering: ClassVar = ["id"]
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        if self.pk is not None:
+        if not self._state.adding:
             raise TypeError("the history of an alert is append-only")
         super().save(*args, **kwargs)
 
