@@ -21,6 +21,7 @@ from jobs.models import (
     Gap,
     Job,
     LogPart,
+    Notice,
     Outgoing,
     Payload,
     Producer,
@@ -137,6 +138,7 @@ def rows_over(retention: Retention, now: datetime) -> Iterator[QuerySet[Any]]:
         yield WorkerSample.objects.filter(cluster=cluster, at__lt=now - retention.samples)
     yield QueueSample.objects.filter(at__lt=now - retention.samples)
     yield Worker.objects.filter(seen_at__lt=now - retention.processes)
+    yield Notice.objects.filter(at__lt=now - retention.processes)
     yield Gap.objects.filter(ended_at__lt=now - retention.processes)
     yield Quarantine.objects.filter(last_at__lt=now - retention.processes)
     yield Producer.objects.filter(seen_at__lt=now - PRODUCERS_FOR)

@@ -34,7 +34,7 @@ COLUMNS = tuple(field.name for field in fields(Known))
 class Retention:
     """How long after its end a job is kept; an open one after it was last heard of, or due.
 
-    `processes` is for workers, gaps and quarantined events. Buckets are kept
+    `processes` is for workers, gaps, quarantined events and notices. Buckets are kept
     by the width of their tier, and outlive the jobs they count.
     """
 

@@ -265,11 +265,13 @@ def test_buckets_samples_and_processes_have_their_times() -> None:
         at = NOW - days * DAY
         models.QueueSample.objects.create(queue="q", at=at, depth=1)
         models.WorkerSample.objects.create(at=at, online=1, known=1)
+    channel = models.Channel.objects.create(name="ops")
     for days in (29, 31, 401):
         at = NOW - days * DAY
         models.Worker.objects.create(producer=str(days), name="w", seen_at=at)
         models.Producer.objects.create(id=str(days), seen_at=at)
         models.Gap.objects.create(source="s", reason="sequence", began_at=at, ended_at=at)
+        models.Notice.objects.create(channel=channel, event="test", at=at, next_try=at)
         models.Quarantine.objects.create(reason=str(days), first_at=at, last_at=at, sample="")
     prune()
     assert [len(starts(tier)) for tier in (models.Bucket.MINUTE, models.Bucket.HOUR, models.Bucket.DAY)] == [
@@ -281,6 +283,7 @@ def test_buckets_samples_and_processes_have_their_times() -> None:
     assert (
         models.Worker.objects.count() == models.Gap.objects.count() == models.Quarantine.objects.count() == 1
     )
+    assert models.Notice.objects.count() == 1
     assert models.Producer.objects.count() == 2
 
 
