@@ -15,6 +15,7 @@ django.setup()
 
 from benchmarks import (
     actions,
+    alerts,
     claims,
     ingest,
     lag,
@@ -56,6 +57,7 @@ MEASURES: dict[str, Measure] = {
     "recorder": lambda options: recorder.measure(),
     "results": on_each(lambda vendor, options: results.measure(vendor)),
     "claims": on_each(lambda vendor, options: claims.measure(vendor)),
+    "alerts": on_each(lambda vendor, options: alerts.measure(vendor)),
     "publish": lambda options: publish.measure(),
     "live": lambda options: live.run(options.live_jobs),
 }

@@ -135,7 +135,7 @@ def public_address(name: str, text: str) -> str:
         return ""
     try:
         url = urlsplit(text)
-        whole = url.scheme in ("http", "https") and url.hostname and (url.port or 1) and not url.username
+        whole = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0 and not url.username
     except ValueError:
         whole = False
     if not whole or not text.isprintable() or " " in text:

@@ -37,6 +37,7 @@ try:
     DEMO = env.bool("DEMO", False)
     DATA_DIR = data_folder(Path(env.str("DATA_DIR", str(BASE_DIR / ".data"))).absolute())
     SECRET_KEY = env.str("SECRET_KEY", "") or kept_secret(DATA_DIR / "secret-key")
+    SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", [])
     ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"])
     HTTPS = env.bool("HTTPS", False)
     CSRF_TRUSTED_ORIGINS = origins(env.list("TRUSTED_ORIGINS", []))

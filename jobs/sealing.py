@@ -39,7 +39,7 @@ def unseal(sealed: str, purpose: str) -> str:
         raise Broken from None
     head, tag = raw[:-TAG_LENGTH], raw[-TAG_LENGTH:]
     if head[:1] == VERSION and len(head) > NONCE_LENGTH:
-        for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
+        for secret in (settings.SECRET_KEY, *map(str, settings.SECRET_KEY_FALLBACKS)):
             if hmac.compare_digest(tag, _tag(head, purpose, secret)):
                 nonce, hidden = head[1 : NONCE_LENGTH + 1], head[NONCE_LENGTH + 1 :]
                 return _mixed(hidden, _key(secret, "encrypt"), nonce).decode()

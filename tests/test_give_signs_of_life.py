@@ -67,7 +67,12 @@ def test_a_sign_is_asked_for_at_the_address_and_written_down(settings: Any) -> N
         for name in deadman.SIGNS:
             Heartbeat.objects.create(name=name, at=now, host="h", pid=1)
         loop = Deadman(lambda: True, Progress(lambda: "1-0", lambda: 0.0), lambda: 0.1)
-        eventually(lambda: loop._round() or Heartbeat.objects.filter(name="deadman").exists(), 60)
+
+        def is_written_down() -> bool:
+            loop._round()
+            return Heartbeat.objects.filter(name="deadman").exists()
+
+        eventually(is_written_down, 60)
     assert [path for path, _, _ in received.requests] == ["/ping/a-token"]
     assert '"ok":true' in Heartbeat.objects.get(name="deadman").detail
 

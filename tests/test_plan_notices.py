@@ -71,13 +71,15 @@ def test_a_message_has_bounds() -> None:
 def test_what_failed_before_never_takes_more_than_half(
     attempts: list[int], free: int, on_their_way_again: int
 ) -> None:
-    parcels = [Parcel(place, (place,), None, count) for place, count in enumerate(attempts)]
+    parcels = [
+        Parcel(place, (place,), None, count % 3, failing=count == 3) for place, count in enumerate(attempts)
+    ]
     chosen = admitted(parcels, free, on_their_way_again, 8)
-    again = sum(parcel.attempts > 0 for parcel in chosen)
+    again = sum(parcel.doubtful for parcel in chosen)
     assert len(chosen) <= free
     assert again == 0 or again + on_their_way_again <= 4
-    new = sum(parcel.attempts == 0 for parcel in parcels)
-    assert sum(parcel.attempts == 0 for parcel in chosen) == min(new, free)
+    new = sum(not parcel.doubtful for parcel in parcels)
+    assert sum(not parcel.doubtful for parcel in chosen) == min(new, free)
 
 
 def test_pauses_grow_up_to_the_longest() -> None:

@@ -44,9 +44,15 @@ def sent(letter: Letter) -> Outcome:
     """How it ends."""
     courier = Courier(letter)
     try:
-        return eventually(courier.outcome, 60)
+        return ended(courier)
     finally:
         courier.end()
+
+
+def ended(courier: Courier) -> Outcome:
+    outcome = eventually(courier.outcome, 60)
+    assert outcome is not None
+    return outcome
 
 
 def url(received: Received) -> str:
@@ -270,14 +276,14 @@ class TestProcesses:
             courier = Courier(letter("webhook", url(received)))
             eventually(lambda: received.connections, 60)
             os.kill(courier.pid, signal.SIGKILL)
-            assert eventually(courier.outcome).ending == "unknown"
+            assert ended(courier).ending == "unknown"
 
     @pytest.mark.slow
     def test_one_that_is_left_alone_ends_by_itself(self) -> None:
         over = threading.Event()
         with mute(over) as received:
             courier = Courier(letter("webhook", url(received), seconds=1.0), clock=lambda: 0.0)
-            assert eventually(courier.outcome, 60).ending in ("unknown", "failed")
+            assert ended(courier).ending in ("unknown", "failed")
 
     def test_no_secret_is_in_its_arguments_or_its_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("DATABASE_URL", "postgresql://u:hunter2@host/name")

@@ -38,7 +38,8 @@ class Row:
 class Parcel:
     """Notices that go to a channel in one message. `name` is None before the first attempt.
 
-    It is `interrupted` if nobody knows what came of the attempt before.
+    It is `interrupted` if nobody knows what came of the attempt before, and `failing` if the last delivery
+    to its channel did not go well.
     """
 
     channel: int
@@ -46,6 +47,12 @@ class Parcel:
     name: str | None = None
     attempts: int = 0
     interrupted: bool = False
+    failing: bool = False
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether it may well fail, or hang."""
+        return self.attempts > 0 or self.failing
 
 
 def next_of(rows: Sequence[Row], now: datetime) -> Parcel | None:
@@ -62,15 +69,15 @@ def next_of(rows: Sequence[Row], now: datetime) -> Parcel | None:
     return Parcel(first.channel, ids, first.parcel, first.attempts, first.began_at is not None)
 
 
-def admitted(parcels: Iterable[Parcel], places: int, retrying: int, most: int) -> list[Parcel]:
-    """Those that go now: what is new first, and never more than half of `most` places for what failed before.
+def admitted(parcels: Iterable[Parcel], places: int, doubtful: int, most: int) -> list[Parcel]:
+    """Those that go now: what is doubtful comes last, and never has more than half of `most` places.
 
-    `places` are free; `retrying` others are on their way again.
+    `places` are free; so many `doubtful` ones are on their way.
     """
-    new, again = [], []
-    for parcel in parcels:
-        (again if parcel.attempts else new).append(parcel)
-    spare = max(0, most // 2 - retrying)
+    waiting = list(parcels)
+    new = [parcel for parcel in waiting if not parcel.doubtful]
+    again = [parcel for parcel in waiting if parcel.doubtful]
+    spare = max(0, most // 2 - doubtful)
     return [*new, *again[:spare]][: max(0, places)]
 
 

@@ -79,8 +79,8 @@ class Notifier:
         free = MOST_ON_THE_WAY - len(self._on_the_way)
         if free > 0:
             busy = {one.taken.channel.pk for one in self._on_the_way}
-            retrying = sum(one.taken.attempt > 1 for one in self._on_the_way)
-            for taken in desk.take(now, busy, free, retrying, MOST_ON_THE_WAY):
+            doubtful = sum(one.taken.doubtful for one in self._on_the_way)
+            for taken in desk.take(now, busy, free, doubtful, MOST_ON_THE_WAY):
                 self._on_the_way.append(_begun(taken))
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
@@ -25,7 +25,7 @@ from jobs.sealing import Broken
 from jobs.store.turns import written
 from workers.notify import places, texts
 from workers.notify.courier import DEADLINE
-from workers.notify.letter import Letter, Outcome
+from workers.notify.letter import Kind, Letter, Outcome
 from workers.notify.sending import mail_settings
 
 MOST_CHANNELS = 200
@@ -47,17 +47,26 @@ class Taken:
     unsure: bool
 
     @property
+    def doubtful(self) -> bool:
+        """Whether it may well fail, or hang."""
+        return self.attempt > 1 or self.channel.failing_since is not None
+
+    @property
     def rows(self) -> QuerySet[Notice]:
         """Its notices, as long as nobody else has taken it since."""
         return Notice.objects.filter(parcel=self.name, attempts=self.attempt, channel=self.channel)
 
 
-def take(now: datetime, busy: Collection[int], places_free: int, retrying: int, most: int) -> list[Taken]:
+def take(now: datetime, busy: Collection[int], free: int, doubtful: int, most: int) -> list[Taken]:
     """What goes now, to channels that are not `busy`; each of it is marked as begun."""
     due = waiting().filter(Q(channel__enabled=True) | Q(event=TEST), next_try__lte=now)
-    channels = due.exclude(channel__in=busy).order_by().values_list("channel", flat=True).distinct()
-    parcels = [parcel for channel in channels[:MOST_CHANNELS] if (parcel := _next_of(channel, now))]
-    chosen = admitted(parcels, places_free, retrying, most)
+    channels = due.exclude(channel__in=busy).order_by().values_list("channel", "channel__failing_since")
+    parcels = [
+        replace(parcel, failing=failing_since is not None)
+        for channel, failing_since in channels.distinct()[:MOST_CHANNELS]
+        if (parcel := _next_of(channel, now))
+    ]
+    chosen = admitted(parcels, free, doubtful, most)
     return [taken for parcel in chosen if (taken := _begun(parcel, now))]
 
 
@@ -98,7 +107,7 @@ def letter_of(taken: Taken) -> Letter:
     by_mail = channel.kind == ChannelKind.EMAIL
     signs = channel.kind == ChannelKind.WEBHOOK
     return Letter(
-        ChannelKind(channel.kind).value,
+        cast(Kind, channel.kind),
         _address_of(channel),
         DEADLINE,
         allow_http="http" in settings.WEBHOOK_ALLOW,

@@ -92,9 +92,9 @@ def _email(letter: Letter) -> Outcome:
 def _apprise(letter: Letter) -> Outcome:
     """Code of others, which builds its address itself: so it runs under guard."""
     import apprise
-    from apprise.manager_plugins import NotificationManager
 
-    NotificationManager().load_modules()
+    # It loads its services when the first address is read.
+    apprise.Apprise.instantiate("json://localhost")
     heard = _Heard()
     logging.getLogger("apprise").addHandler(heard)
     guard = Guard(allow_private=letter.allow_private)
