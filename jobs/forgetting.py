@@ -10,6 +10,8 @@ from django.db import connection
 from django.db.models import Exists, Max, OuterRef, QuerySet
 
 from jobs.models import (
+    Alert,
+    AlertChange,
     Answer,
     Attempt,
     Bucket,
@@ -27,6 +29,7 @@ from jobs.models import (
     Producer,
     Quarantine,
     QueueSample,
+    SeenError,
     Standing,
     Tag,
     Worker,
@@ -142,6 +145,7 @@ def rows_over(retention: Retention, now: datetime) -> Iterator[QuerySet[Any]]:
     yield Gap.objects.filter(ended_at__lt=now - retention.processes)
     yield Quarantine.objects.filter(last_at__lt=now - retention.processes)
     yield Producer.objects.filter(seen_at__lt=now - PRODUCERS_FOR)
+    yield from _alerts_over(now - retention.hours)
     yield Firing.objects.filter(at__lt=now - retention.samples)
     yield Answer.objects.filter(at__lt=now - ANSWERS_FOR)
     waits = Exists(Outgoing.objects.filter(task_id=OuterRef("task_id")))
@@ -152,3 +156,11 @@ def rows_over(retention: Retention, now: datetime) -> Iterator[QuerySet[Any]]:
     drafts = Bulk.objects.filter(state=BulkState.DRAFT, made_at__lt=now - DRAFTS_FOR)
     yield BulkItem.objects.filter(bulk__in=drafts)
     yield drafts
+
+
+def _alerts_over(before: datetime) -> Iterator[QuerySet[Any]]:
+    """Alerts that were resolved before then, after what belongs to them; and errors not seen since."""
+    yield AlertChange.objects.filter(alert__resolved_at__lt=before)
+    yield Notice.objects.filter(alert__resolved_at__lt=before)
+    yield Alert.objects.filter(resolved_at__lt=before)
+    yield SeenError.objects.filter(last_at__lt=before)

@@ -287,6 +287,26 @@ def test_buckets_samples_and_processes_have_their_times() -> None:
     assert models.Producer.objects.count() == 2
 
 
+@pytest.mark.django_db
+def test_alerts_are_forgotten_after_their_end_with_all_that_belongs_to_them() -> None:
+    rule = models.Rule.objects.create(name="r", kind="depth")
+    channel = models.Channel.objects.create(name="c", kind="webhook")
+    ends = {"fires": None, "young": NOW - 89 * DAY, "old": NOW - 91 * DAY}
+    for key, resolved_at in ends.items():
+        at, state = NOW - 100 * DAY, "resolved" if resolved_at else "firing"
+        common = {"about": "queue", "key": key, "severity": "page", "since": at, "last_seen": at}
+        alert = models.Alert.objects.create(rule=rule, state=state, resolved_at=resolved_at, **common)
+        models.AlertChange.objects.create(alert=alert, at=at, what="firing")
+        models.Notice.objects.create(channel=channel, alert=alert, event="firing", at=NOW, next_try=NOW)
+        models.SeenError.objects.create(
+            task=key, exception="KeyError", first_at=at, last_at=resolved_at or NOW
+        )
+    prune()
+    left = set(models.Alert.objects.values_list("key", flat=True))
+    assert left == set(models.SeenError.objects.values_list("task", flat=True)) == {"fires", "young"}
+    assert models.AlertChange.objects.count() == models.Notice.objects.count() == 2
+
+
 def starts(tier: int) -> list[int]:
     return list(models.Bucket.objects.filter(tier=tier).values_list("start", flat=True))
 

@@ -37,7 +37,7 @@ def rule(kind: Kind, **params: float | str) -> Rule:
 
 def fires(rule: Rule, key: str, patience: float = PATIENCE) -> Alert:
     """The alert of this rule about this key, or about a name that begins so, as soon as it fires."""
-    found = eventually(
+    found: Alert | None = eventually(
         lambda: Alert.objects.filter(rule=rule, key__startswith=key, state="firing").first(),
         patience,
         lambda: f"{rule.kind} of {key}; there are {list(Alert.objects.values('key', 'state', 'evidence'))}",

@@ -29,6 +29,8 @@ from jobs.rollups import UNKNOWN, Sketch
 
 # How sure to be that a share has risen: 99.5 %.
 SURE = 2.576
+# Fewer failures than this may be chance, however rare they are.
+FEWEST = 3
 # Fewer jobs than this say nothing of what is usual.
 USUAL_OF = 100
 
@@ -55,7 +57,8 @@ def failure_rise(params: kinds.FailureRise, ends: EndsBy, before: EndsBy) -> Fin
 def _risen(params: kinds.FailureRise, name: str, now: Ends, usual: Ends, ends: EndsBy) -> Finding:
     # As if one more had failed: where none did, the share is not surely 0.
     limit = params.times * (usual.failed + 1) / (usual.all + 2)
-    holds = (now.share or 0.0) > params.more_than and surely_at_least(now) > limit
+    matters = now.failed >= FEWEST and (now.share or 0.0) > params.more_than
+    holds = matters and surely_at_least(now) > limit
     return _counted(params.by, name, now, holds, ends, {"usual": usual.share, "limit": limit})
 
 

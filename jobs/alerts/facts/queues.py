@@ -17,6 +17,9 @@ from jobs.seen import read_pauses
 # One that is a little late still reads its queues.
 THERE: frozenset[WorkerState] = frozenset({"online", "late"})
 
+# Samples don't come on the second: looked at from so much earlier, a whole time can be seen.
+BEFORE = timedelta(seconds=30)
+
 Workers = Sequence[tuple[Worker, WorkerState]]
 
 
@@ -28,10 +31,10 @@ def read_samples(cluster_id: int, now: datetime) -> list[QueueSample]:
 
 
 def read_queues(cluster_id: int, now: datetime, workers: Workers, within: timedelta) -> list[QueueFacts]:
-    """Each sampled queue; `waited` and `taken` are told as far back as `within`."""
+    """Each sampled queue; `taken` is told as far back as `within`, `waited` a little further."""
     samples = read_samples(cluster_id, now)
     pauses = read_pauses(cluster_id)
-    waited = _read_waited(cluster_id, now, within)
+    waited = _read_waited(cluster_id, now, within + BEFORE)
     taken = read_taken(cluster_id, now, within)
     there = [worker for worker, state in workers if state in THERE]
     return [
