@@ -10,8 +10,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
-from dashboard.visitors import oversees, user_of
-from jobs import access
+from dashboard.visitors import oversees, scope_of_visitor, user_of
+from jobs import access, live
 from jobs.history import Memory
 from jobs.models import Cluster
 from jobs.overview import record
@@ -27,5 +27,11 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         return known
     return known | {
         "record": SimpleLazyObject(lambda: record(Cluster.DEFAULT_ID, timezone.now())),
+        "alerting": SimpleLazyObject(lambda: _alerting(request)),
         "oversees": lambda: oversees(user_of(request)),
     }
+
+
+def _alerting(request: HttpRequest) -> dict[str, Any]:
+    """How many alerts fire that the visitor may see: the same dict as the frame."""
+    return live.alerts(Cluster.DEFAULT_ID, scope_of_visitor(request), timezone.now())

@@ -62,6 +62,6 @@ def target(action: Action) -> SafeString:
 def _page_of(kind: str, name: str) -> str:
     """Kinds of things with a page of their own have an address of that name."""
     try:
-        return reverse(kind, args=[name]) if kind in ("job", "queue", "worker", "bulk") else ""
+        return reverse(kind, args=[name]) if kind in ("job", "queue", "worker", "bulk", "alert") else ""
     except NoReverseMatch:
         return ""

@@ -139,7 +139,10 @@ class VisibleAlerts(Visible):
 
     def within(self, scope: Scope) -> VisibleAlerts:
         """What a scope shows."""
-        return self.filter(Q(about__in=FOR_ALL) | scope.rows("task", "queue"))
+        # The measure of a row is made of the rows of Reach, which is a model, too.
+        from jobs.scopes import either
+
+        return self.filter(either([Q(about__in=FOR_ALL), scope.rows("task", "queue")]))
 
     def open(self) -> VisibleAlerts:
         """Those that are not resolved."""
