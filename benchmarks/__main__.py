@@ -15,6 +15,7 @@ django.setup()
 
 from benchmarks import (
     actions,
+    alerts,
     claims,
     enqueue,
     ingest,
@@ -62,6 +63,7 @@ MEASURES: dict[str, Measure] = {
     "claims": on_each(lambda vendor, options: claims.measure(vendor)),
     "enqueue": on_each(lambda vendor, options: enqueue.measure(vendor)),
     "ticks": on_each(lambda vendor, options: ticks.measure(vendor, options.schedules)),
+    "alerts": on_each(lambda vendor, options: alerts.measure(vendor)),
     "publish": lambda options: publish.measure(),
     "live": lambda options: live.run(options.live_jobs),
 }

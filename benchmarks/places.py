@@ -55,10 +55,10 @@ class Place:
             assert done.wait(60) == 0, done.text()
         return installation.web()[1]
 
-    def run(self, *arguments: str) -> str:
+    def run(self, *arguments: str, **settings: str) -> str:
         """What the product's Python says, run to its end with these arguments."""
         argv = [sys.executable, *arguments]
-        done = subprocess.run(argv, cwd=ROOT, env=dict(self.env), capture_output=True, text=True)
+        done = subprocess.run(argv, cwd=ROOT, env={**self.env, **settings}, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
         return done.stdout

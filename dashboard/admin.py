@@ -26,6 +26,8 @@ from django_celery_beat.models import (
 )
 from django_celery_results.models import GroupResult, TaskResult
 
+import dashboard.channel_admin
+import dashboard.rule_admin
 import dashboard.trigger_admin  # noqa: F401 it registers itself
 from dashboard.admin_audit import Audited, AuditedByOne
 from dashboard.schedule_rows import queue_of

@@ -10,8 +10,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
-from dashboard.visitors import oversees, user_of
-from jobs import access, dead_letters, scopes
+from dashboard.visitors import oversees, scope_of_visitor, user_of
+from jobs import access, dead_letters, live, scopes
 from jobs.history import Memory
 from jobs.models import Cluster
 from jobs.overview import record
@@ -28,6 +28,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
     return known | {
         "record": SimpleLazyObject(lambda: record(Cluster.DEFAULT_ID, timezone.now())),
         "side": SimpleLazyObject(lambda: _side(request)),
+        "alerting": SimpleLazyObject(lambda: _alerting(request)),
         "oversees": lambda: oversees(user_of(request)),
     }
 
@@ -36,3 +37,8 @@ def _side(request: HttpRequest) -> dict[str, int]:
     """What is counted beside the navigation; frames tell the same (`jobs.live`)."""
     scope = scopes.scope_of(request.user)
     return {} if scope is None else {"dead_letters": dead_letters.open_within(scope)}
+
+
+def _alerting(request: HttpRequest) -> dict[str, Any]:
+    """How many alerts fire that the visitor may see: the same dict as the frame."""
+    return live.alerts(Cluster.DEFAULT_ID, scope_of_visitor(request), timezone.now())

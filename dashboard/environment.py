@@ -129,6 +129,20 @@ def path_prefix(text: str) -> str:
     return prefix
 
 
+def public_address(name: str, text: str) -> str:
+    """An http or https address, or "". A fault doesn't tell it, as it may hold a secret."""
+    if not text:
+        return ""
+    try:
+        url = urlsplit(text)
+        whole = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0 and not url.username
+    except ValueError:
+        whole = False
+    if not whole or not text.isprintable() or " " in text:
+        raise ImproperlyConfigured(f"{name} should be an address, like https://jobs.example.com")
+    return text
+
+
 def queue_policies(text: str) -> dict[str, QueuePolicy]:
     """The queues by name, from `high:10:4,default:60:4`."""
     try:

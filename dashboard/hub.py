@@ -27,7 +27,7 @@ FRESH_SECONDS = 5.0
 # If the monitor says nothing for so long, the web process makes the overview itself.
 SILENT_SECONDS = 10.0
 # A monitor that is well sends these every few seconds, whatever happens.
-RESTLESS = ("overview.", "coverage.")
+RESTLESS = ("overview.", "coverage.", "alerts.")
 REDIS_PATIENCE = 3.0
 SIGNED_OUT, OTHER_RIGHTS = 4401, 4405
 

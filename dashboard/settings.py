@@ -22,6 +22,7 @@ from dashboard.environment import (
     one_of,
     origins,
     path_prefix,
+    public_address,
     queue_policies,
     rabbitmq_address,
     redis_address,
@@ -39,12 +40,14 @@ try:
     DEMO = env.bool("DEMO", False)
     DATA_DIR = data_folder(Path(env.str("DATA_DIR", str(BASE_DIR / ".data"))).absolute())
     SECRET_KEY = env.str("SECRET_KEY", "") or kept_secret(DATA_DIR / "secret-key")
+    SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", [])
     ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"])
     HTTPS = env.bool("HTTPS", False)
     CSRF_TRUSTED_ORIGINS = origins(env.list("TRUSTED_ORIGINS", []))
     HOST = env.str("HOST", "127.0.0.1")
     PORT = between("PORT", env.int("PORT", 8000), 1, 65_535)
     PATH_PREFIX = path_prefix(env.str("PATH_PREFIX", ""))
+    PUBLIC_URL = public_address("PUBLIC_URL", env.str("PUBLIC_URL", "")).rstrip("/")
     SITE_NAME = env.str("SITE_NAME", "local")
     ENVIRONMENT = env.str("ENVIRONMENT", "development")
     RELEASE = env.str("RELEASE", "")
@@ -87,6 +90,8 @@ try:
     WEBHOOK_ALLOW = some_of("WEBHOOK_ALLOW", env.list("WEBHOOK_ALLOW", []), "http", "private")
     EMAIL = mail_server(env.str("EMAIL_URL", "smtp://localhost:25"))
     DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", "nightdesk@localhost")
+    DEADMAN_URL = public_address("DEADMAN_URL", env.str("DEADMAN_URL", ""))
+    DEADMAN_EVERY = between("DEADMAN_EVERY", env.float("DEADMAN_EVERY", 60.0), 5, 86_400)
     KEEP_CELERY_EVENTS = env.bool("KEEP_CELERY_EVENTS", False)
     DURABLE_RESULTS = env.bool("DURABLE_RESULTS", True)
     READ_ONLY = env.bool("READ_ONLY", False)

@@ -28,6 +28,7 @@ OPERATOR = (
     "act_in_bulk",
     "pause_queue",
     "tune_worker",
+    "handle_alert",
 )
 ROLES: dict[str, tuple[str, ...]] = {
     "viewer": VIEWER,
@@ -84,11 +85,12 @@ def _spans_in_database(user: AbstractBaseUser | AnonymousUser) -> tuple[Span, ..
     if user.is_superuser:  # type: ignore[union-attr]
         return None
     rows = Reach.objects.filter(Q(user=user.pk) | Q(group__user=user.pk)).order_by("pk").distinct()
-    spans = tuple(Span(_patterns(row.queues), _patterns(row.tasks)) for row in rows)
+    spans = tuple(Span(patterns(row.queues), patterns(row.tasks)) for row in rows)
     return None if not spans or ALL_OF_IT in spans else spans
 
 
-def _patterns(text: str) -> tuple[str, ...]:
+def patterns(text: str) -> tuple[str, ...]:
+    """The patterns of a text that has them by comma."""
     parts = {part.strip() for part in text.split(",") if part.strip()}
     return (ANY,) if ANY in parts else tuple(sorted(parts))
 

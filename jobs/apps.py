@@ -8,7 +8,9 @@ class JobsConfig(AppConfig):
     verbose_name = "The record"
 
     def ready(self) -> None:
+        from jobs.alerts.built_in import ensure_rules
         from jobs.roles import ensure_roles
 
         # Permissions are there only after all migrations.
         post_migrate.connect(ensure_roles, sender=self, dispatch_uid="nightdesk.roles")
+        post_migrate.connect(ensure_rules, sender=self, dispatch_uid="nightdesk.rules")

@@ -10,6 +10,8 @@ from django.db import connection
 from django.db.models import Exists, Max, OuterRef, QuerySet
 
 from jobs.models import (
+    Alert,
+    AlertChange,
     Answer,
     Attempt,
     Bucket,
@@ -22,11 +24,13 @@ from jobs.models import (
     Gap,
     Job,
     LogPart,
+    Notice,
     Outgoing,
     Payload,
     Producer,
     Quarantine,
     QueueSample,
+    SeenError,
     Standing,
     Tag,
     Tick,
@@ -139,10 +143,12 @@ def rows_over(retention: Retention, now: datetime) -> Iterator[QuerySet[Any]]:
         yield WorkerSample.objects.filter(cluster=cluster, at__lt=now - retention.samples)
     yield QueueSample.objects.filter(at__lt=now - retention.samples)
     yield Worker.objects.filter(seen_at__lt=now - retention.processes)
+    yield Notice.objects.filter(at__lt=now - retention.processes)
     yield Gap.objects.filter(ended_at__lt=now - retention.processes)
     yield Quarantine.objects.filter(last_at__lt=now - retention.processes)
     yield Producer.objects.filter(seen_at__lt=now - PRODUCERS_FOR)
     yield DeadLetter.objects.filter(last_at__lt=now - retention.ended)
+    yield from _alerts_over(now - retention.hours)
     yield Firing.objects.filter(at__lt=now - retention.samples)
     for outcome in Tick.Outcome:
         yield Tick.objects.filter(outcome=outcome, known_at__lt=now - retention.processes)
@@ -155,3 +161,11 @@ def rows_over(retention: Retention, now: datetime) -> Iterator[QuerySet[Any]]:
     drafts = Bulk.objects.filter(state=BulkState.DRAFT, made_at__lt=now - DRAFTS_FOR)
     yield BulkItem.objects.filter(bulk__in=drafts)
     yield drafts
+
+
+def _alerts_over(before: datetime) -> Iterator[QuerySet[Any]]:
+    """Alerts that were resolved before then, after what belongs to them; and errors not seen since."""
+    yield AlertChange.objects.filter(alert__resolved_at__lt=before)
+    yield Notice.objects.filter(alert__resolved_at__lt=before)
+    yield Alert.objects.filter(resolved_at__lt=before)
+    yield SeenError.objects.filter(last_at__lt=before)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from jobs import dead_letters, scopes
+from jobs.alert_frame import alerts
 from jobs.history import Memory
 from jobs.job_frame import job
 from jobs.models import Heartbeat, Job, Position
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Memory",
     "Topic",
+    "alerts",
     "frame",
     "job",
     "jobs",
@@ -36,7 +38,9 @@ __all__ = [
 ]
 
 Frame = dict[str, Any]
-NAMES = re.compile(r"(overview|jobs|queues|workers|schedules|coverage|job)(?:(?<=job)-([1-9][0-9]{0,17}))?")
+NAMES = re.compile(
+    r"(overview|jobs|queues|workers|schedules|coverage|alerts|job)(?:(?<=job)-([1-9][0-9]{0,17}))?"
+)
 
 
 class Topic(NamedTuple):
@@ -84,6 +88,8 @@ def frame(topic: Topic, cluster_id: int, now: datetime, memory: Memory | None = 
         return None if found is None else job(found, topic.scope, now)
     if topic.kind == "overview":
         return overview(cluster_id, topic.scope, now, memory)
+    if topic.kind == "alerts":
+        return alerts(cluster_id, topic.scope, now)
     if topic.kind == "jobs":
         return jobs(cluster_id, topic.scope, now)
     return heard(topic, now)

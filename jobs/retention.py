@@ -34,8 +34,9 @@ COLUMNS = tuple(field.name for field in fields(Known))
 class Retention:
     """How long after its end a job is kept; an open one after it was last heard of, or due.
 
-    `processes` is for workers, gaps and quarantined events. Buckets are kept
-    by the width of their tier, and outlive the jobs they count.
+    `processes` is for workers, gaps, quarantined events and notices. Buckets are kept
+    by the width of their tier, and outlive the jobs they count; alerts after their end, and errors after they
+    were last seen, as long as buckets of hours.
     """
 
     succeeded: timedelta = timedelta(days=7)

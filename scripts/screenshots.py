@@ -34,6 +34,9 @@ VIEWS = {
     "queues.png": ("/queues/", 1280, 720, "light"),
     "workers.png": ("/workers/", 1280, 720, "light"),
     "schedules.png": ("/schedules/", 1280, 720, "light"),
+    "alerts.png": ("/alerts/", 1280, 720, "light"),
+    "alerts-phone.png": ("/alerts/", 390, 844, "light"),
+    "wall.png": ("/wall/", 1280, 720, "dark"),
     "coverage.png": ("/coverage/", 1280, 800, "light"),
     "coverage-phone.png": ("/coverage/", 390, 844, "light"),
 }

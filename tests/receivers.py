@@ -14,20 +14,24 @@ from typing import Any
 
 @dataclass
 class Received:
-    """What came: requests as (path, headers, body), mails as text; and how often anybody connected."""
+    """What came: requests as (path, headers, body), mails as text; and how often anybody connected.
+
+    `answers` are what the next requests get.
+    """
 
     port: int = 0
     connections: int = 0
     requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
     mails: list[str] = field(default_factory=list)
+    answers: list[int | bytes] = field(default_factory=list)
 
 
 class Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
 
-    def __init__(self, handler: type[Any], received: Received, tls: ssl.SSLContext | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), handler)
+    def __init__(self, handler: type[Any], received: Received, tls: ssl.SSLContext | None, host: str) -> None:
+        super().__init__((host, 0), handler)
         self.received = received
         received.port = self.server_address[1]
         if tls is not None:
@@ -42,9 +46,11 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 @contextmanager
-def served(handler: type[Any], tls: ssl.SSLContext | None = None) -> Iterator[Received]:
+def served(
+    handler: type[Any], tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> Iterator[Received]:
     received = Received()
-    server = Server(handler, received, tls)
+    server = Server(handler, received, tls, host)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
@@ -56,26 +62,32 @@ def served(handler: type[Any], tls: ssl.SSLContext | None = None) -> Iterator[Re
 
 
 @contextmanager
-def web(*answers: int | bytes, tls: ssl.SSLContext | None = None) -> Iterator[Received]:
+def web(
+    *answers: int | bytes, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> Iterator[Received]:
     """Answers with these, a status or raw bytes, one a request; then with 200."""
-    left = list(answers)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            body = self.rfile.read(int(self.headers["Content-Length"] or 0))
             self.server.received.requests.append(  # type: ignore[attr-defined]
                 (self.path, dict(self.headers.items()), body)
             )
+            left = self.server.received.answers  # type: ignore[attr-defined]
             answer = left.pop(0) if left else 200
             if isinstance(answer, bytes):
                 self.wfile.write(answer)
             else:
                 self.wfile.write(f"HTTP/1.1 {answer} So\r\nContent-Length: 2\r\n\r\nok".encode())
 
+        def do_GET(self) -> None:
+            self.do_POST()
+
         def log_message(self, format: str, *args: Any) -> None:
             """Say nothing."""
 
-    with served(Handler, tls) as received:
+    with served(Handler, tls, host) as received:
+        received.answers.extend(answers)
         yield received
 
 
@@ -91,6 +103,21 @@ def drip(pause: threading.Event) -> Iterator[Received]:
 
     with served(Handler) as received:
         yield received
+
+
+@contextmanager
+def mute(pause: threading.Event) -> Iterator[Received]:
+    """Takes connections and says nothing, for as long as `pause` is not set."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            pause.wait()
+
+    with served(Handler) as received:
+        try:
+            yield received
+        finally:
+            pause.set()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -25,9 +25,12 @@ from dashboard.consumers import make_frame, scopes_of, topics_asked
 from jobs import live
 from jobs.models import (
     Action,
+    Alert,
     Bulk,
+    Channel,
     DeadLetter,
     Job,
+    Notice,
     Order,
     Outgoing,
     Pause,
@@ -35,12 +38,15 @@ from jobs.models import (
     QueueSample,
     Reach,
     Revocation,
+    Rule,
     Standing,
     Trigger,
     Worker,
 )
+from jobs.models.alerts import Kind
 from jobs.models.bulk import BulkState
 from jobs.perform import Actor, Command, perform, registered
+from tests.alerting import an_alert
 from tests.api import Program, token_of
 from tests.setups import a_worker
 from tests.test_closed_by_default import addresses
@@ -70,6 +76,14 @@ MAY: dict[str, tuple[str, ...]] = {
     "bulk.pause": OPERATORS,
     "bulk.resume": OPERATORS,
     "bulk.abort": OPERATORS,
+    "alert.acknowledge": OPERATORS,
+    "alert.silence": OPERATORS,
+    "alert.unsilence": OPERATORS,
+    "alert.note": OPERATORS,
+    "rule.save": ADMINS,
+    "rule.enable": ADMINS,
+    "rule.disable": ADMINS,
+    "channel.test": ADMINS,
     "queue.pause": OPERATORS,
     "queue.resume": OPERATORS,
     "queue.purge": ADMINS,
@@ -101,8 +115,19 @@ class Page:
 
 
 EVERYBODY = ROLES
-# Workers are shown to all; but what is done to one needs a reach over everything.
-OF_EVERYBODY = {"worker", "worker_id"}
+# Workers and rules are shown to all; but what is done to one needs a reach over everything.
+OF_EVERYBODY = {"worker", "worker_id", "rule"}
+# What the form of a rule about the depth of queues holds.
+RULE = {
+    "title": "a rule",
+    "severity": "warn",
+    "tasks": "*",
+    "queues": "low",
+    "for_seconds": "0",
+    "resolve_seconds": "30",
+    "quiet_zone": "UTC",
+    "param-more_than": "7",
+}
 PAGES: dict[str, Page] = {
     "overview": Page(READERS),
     "jobs": Page(READERS),
@@ -142,6 +167,20 @@ PAGES: dict[str, Page] = {
     "worker-events": Page(None, "worker.events", "worker_id", {"on": "1"}),
     "task-rate-limit": Page(None, "task.rate-limit", "worker_id", {"rate": "10/m"}),
     "task-time-limits": Page(None, "task.time-limits", "worker_id", {"soft": "1", "hard": "2"}),
+    "alerts": Page(READERS),
+    "alert": Page(READERS, of="alert"),
+    "alert-acknowledge": Page(None, "alert.acknowledge", "alert"),
+    "alert-silence": Page(READERS, "alert.silence", "alert", {"lasts": "3600"}),
+    "alert-unsilence": Page(None, "alert.unsilence", "silenced_alert"),
+    "alert-note": Page(None, "alert.note", "alert", {"text": "known"}),
+    "rules": Page(READERS),
+    "rule": Page(READERS, "rule.save", "rule", RULE),
+    "rule-new": Page(READERS),
+    "rule-enable": Page(None, "rule.enable", "rule"),
+    "rule-disable": Page(None, "rule.disable", "rule"),
+    "wall": Page(READERS),
+    "alert-channels": Page(ADMINS),
+    "alert-channel-test": Page(None, "channel.test", "channel"),
     "triggers": Page(OPERATORS),
     "trigger": Page(OPERATORS, of="trigger"),
     "schedules": Page(READERS),
@@ -175,15 +214,18 @@ API_READS: dict[str, tuple[str, ...]] = {
     "list_bulks": READERS,
     "bulk": READERS,
     "bulk_items": READERS,
+    "list_alerts": READERS,
+    "alert": READERS,
+    "list_rules": READERS,
     "read_stats": READERS,
     "health": READERS,
     "version": ("none", *READERS),
     "me": ("none", *READERS),
 }
-TOPICS = {"overview", "jobs", "job", "schedules", "coverage", "queues", "workers"}
+TOPICS = {"alerts", "overview", "jobs", "job", "schedules", "coverage", "queues", "workers"}
 
 BARRED = {"permission", "reach", "read_only", "missing"}
-WISHES = (Outgoing, Revocation, Pause, Order)
+WISHES = (Outgoing, Revocation, Pause, Order, Notice)
 
 
 @dataclass(frozen=True)
@@ -199,6 +241,10 @@ class Things:
     bulk: int
     trigger: int
     letter: int
+    channel: int
+    alert: int
+    silenced_alert: int
+    rule: int
 
     def part(self, name: str) -> Any:
         """What stands in an address for a thing of this name."""
@@ -225,8 +271,13 @@ def things(db: None) -> Things:
         queue="low",
     )
     trigger = Trigger.objects.create(name="a trigger", model="auth.user", task=task)
+    channel = Channel.objects.create(name="a channel")
+    rule = Rule.objects.create(name="a rule", kind=Kind.DEPTH, queues="low")
+    firing, silenced = (an_alert(rule, now, key, queue="low") for key in ("low", "low too"))
+    Alert.objects.filter(pk=silenced.pk).update(silenced_until=now + timedelta(hours=1))
     return Things(
-        task, failed.pk, running.pk, "w1@h", worker.pk, action.pk, _begun_bulk(), trigger.pk, _letters(failed)
+        task, failed.pk, running.pk, "w1@h", worker.pk, action.pk, _begun_bulk(), trigger.pk,
+        _letters(failed), channel.pk, firing.pk, silenced.pk, rule.pk,
     )  # fmt: skip
 
 
@@ -278,6 +329,14 @@ SAMPLES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "bulk.pause": lambda things: {"bulk": things.bulk},
     "bulk.resume": lambda things: {"bulk": things.bulk},
     "bulk.abort": lambda things: {"bulk": things.bulk},
+    "alert.acknowledge": lambda things: {"alert": things.alert},
+    "alert.silence": lambda things: {"alert": things.alert, "lasts": 60.0},
+    "alert.unsilence": lambda things: {"alert": things.silenced_alert},
+    "alert.note": lambda things: {"alert": things.alert, "text": "known"},
+    "rule.save": lambda things: {"rule": things.rule, "note": "known"},
+    "rule.enable": lambda things: {"rule": things.rule},
+    "rule.disable": lambda things: {"rule": things.rule},
+    "channel.test": lambda things: {"channel": things.channel},
     "queue.pause": lambda _: {"queue": "low"},
     "queue.resume": lambda _: {"queue": "low"},
     "queue.purge": lambda _: {"queue": "low"},
@@ -315,8 +374,10 @@ def sample_of(name: str, things: Things | None) -> Command:
 def wishes() -> list[Any]:
     """What would have an effect."""
     states = list(Bulk.objects.order_by("pk").values_list("pk", "state"))
+    alerts = list(Alert.objects.order_by("pk").values_list("pk", "acknowledged_by", "silenced_by", "note"))
+    rules = list(Rule.objects.order_by("pk").values_list("pk", "enabled", "note", "params"))
     waiting = DeadLetter.objects.filter(settled="").count()
-    return [*(model.objects.count() for model in WISHES), states, waiting]
+    return [*(model.objects.count() for model in WISHES), states, alerts, rules, waiting]
 
 
 # Nothing is forgotten
@@ -491,7 +552,7 @@ def test_programs_read_as_their_owners_may(things: Things, name: str) -> None:
     queue_or_worker = "low" if "queues" in path else "w1@h"
     parts = {
         "{int:job_id}": things.job, "{task_id}": "failed", "{path:name}": queue_or_worker,
-        "{int:action_id}": things.action, "{int:bulk_id}": things.bulk, "{int:letter_id}": things.letter,
+        "{int:action_id}": things.action, "{int:bulk_id}": things.bulk, "{int:alert_id}": things.alert,
     }  # fmt: skip
     of_one = "{" in path and "workers" not in path
     for part, value in parts.items():

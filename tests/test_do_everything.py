@@ -12,10 +12,11 @@ import orjson
 import pytest
 from django.core.management import CommandError, call_command
 
-from jobs.models import Action, Bulk, DeadLetter, Job, QueueSample
+from jobs.models import Action, Alert, Bulk, DeadLetter, Job, QueueSample
 from jobs.perform import registered
 from tests import tasks
 from tests.api import Program, account, token_of
+from tests.channels import a_channel
 from tests.harness import Installation, eventually
 from tests.steering import known, reads, settled
 
@@ -83,6 +84,8 @@ def test_every_command(way: Callable[..., int], installation: Installation, tmp_
     _dead_letters(desk)
     _queues(desk)
     _bulks(desk)
+    _channels(desk)
+    _alerts(desk)
     _workers(desk, name)
     assert desk.done == set(registered.commands), "a new command needs a line here"
 
@@ -146,6 +149,31 @@ def _bulks(desk: Desk) -> None:
     for command in ("bulk.pause", "bulk.resume", "bulk.abort"):
         assert desk.ask(command, bulk=slow).refusal is None, command
     assert Bulk.objects.get(pk=slow).state == "aborted"
+
+
+def _channels(desk: Desk) -> None:
+    """Sealed with another key than the monitor's, which says so."""
+    channel = a_channel("email", "ana@example.com", f"of {desk.way.__name__}", default=False)
+    tried = settled(desk.ask("channel.test", channel=channel.pk), 60)
+    assert (tried.outcome, "SECRET_KEY" in tried.detail) == ("failed", True)
+
+
+def _alerts(desk: Desk) -> None:
+    deep = f"deep-{desk.way.__name__}"
+    rule = desk.do(
+        "rule.save", title=f"of {desk.way.__name__}", kind="depth", params={"more_than": 0}, queues=deep
+    )["rule"]
+    tasks.add.apply_async((1, 2), queue=deep)
+    seen = Alert.objects.filter(rule=rule, state="firing")
+    eventually(seen.exists, 60, "an alert fires")
+    alert = seen.get().pk
+    desk.do("alert.acknowledge", alert=alert, reason="on it")
+    desk.do("alert.silence", alert=alert, lasts=60.0)
+    desk.do("alert.unsilence", alert=alert)
+    desk.do("alert.note", alert=alert, text="known")
+    desk.do("rule.disable", rule=rule)
+    eventually(lambda: Alert.objects.get(pk=alert).state == "resolved", 60, "it is resolved")
+    desk.do("rule.enable", rule=rule)
 
 
 def _workers(desk: Desk, name: str) -> None:

@@ -265,11 +265,13 @@ def test_buckets_samples_and_processes_have_their_times() -> None:
         at = NOW - days * DAY
         models.QueueSample.objects.create(queue="q", at=at, depth=1)
         models.WorkerSample.objects.create(at=at, online=1, known=1)
+    channel = models.Channel.objects.create(name="ops")
     for days in (29, 31, 401):
         at = NOW - days * DAY
         models.Worker.objects.create(producer=str(days), name="w", seen_at=at)
         models.Producer.objects.create(id=str(days), seen_at=at)
         models.Gap.objects.create(source="s", reason="sequence", began_at=at, ended_at=at)
+        models.Notice.objects.create(channel=channel, event="test", at=at, next_try=at)
         models.Quarantine.objects.create(reason=str(days), first_at=at, last_at=at, sample="")
     prune()
     assert [len(starts(tier)) for tier in (models.Bucket.MINUTE, models.Bucket.HOUR, models.Bucket.DAY)] == [
@@ -281,7 +283,28 @@ def test_buckets_samples_and_processes_have_their_times() -> None:
     assert (
         models.Worker.objects.count() == models.Gap.objects.count() == models.Quarantine.objects.count() == 1
     )
+    assert models.Notice.objects.count() == 1
     assert models.Producer.objects.count() == 2
+
+
+@pytest.mark.django_db
+def test_alerts_are_forgotten_after_their_end_with_all_that_belongs_to_them() -> None:
+    rule = models.Rule.objects.create(name="r", kind="depth")
+    channel = models.Channel.objects.create(name="c", kind="webhook")
+    ends = {"fires": None, "young": NOW - 89 * DAY, "old": NOW - 91 * DAY}
+    for key, resolved_at in ends.items():
+        at, state = NOW - 100 * DAY, "resolved" if resolved_at else "firing"
+        common = {"about": "queue", "key": key, "severity": "page", "since": at, "last_seen": at}
+        alert = models.Alert.objects.create(rule=rule, state=state, resolved_at=resolved_at, **common)
+        models.AlertChange.objects.create(alert=alert, at=at, what="firing")
+        models.Notice.objects.create(channel=channel, alert=alert, event="firing", at=NOW, next_try=NOW)
+        models.SeenError.objects.create(
+            task=key, exception="KeyError", first_at=at, last_at=resolved_at or NOW
+        )
+    prune()
+    left = set(models.Alert.objects.values_list("key", flat=True))
+    assert left == set(models.SeenError.objects.values_list("task", flat=True)) == {"fires", "young"}
+    assert models.AlertChange.objects.count() == models.Notice.objects.count() == 2
 
 
 def starts(tier: int) -> list[int]:

@@ -238,3 +238,26 @@ def test_what_webhooks_may_do_is_one_of_what_is_known() -> None:
     }
     with pytest.raises(ImproperlyConfigured, match="WEBHOOK_ALLOW"):
         environment.some_of("WEBHOOK_ALLOW", ["htp"], "http", "private")
+
+
+@pytest.mark.parametrize(
+    "url", ["", "https://jobs.example.com/desk", "http://[::1]:8000", "https://hc.example/a-token/"]
+)
+def test_an_address_for_others_is_taken_as_it_is(url: str) -> None:
+    assert environment.public_address("DEADMAN_URL", url) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "hc.example/hunter2",
+        "ftp://hc.example/hunter2",
+        "https://",
+        "https://u:hunter2@hc.example",
+        "https://h:hunter2",
+    ],
+)
+def test_a_wrong_address_for_others_is_refused_and_not_told(url: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="DEADMAN_URL") as caught:
+        environment.public_address("DEADMAN_URL", url)
+    assert "hunter2" not in str(caught.value)

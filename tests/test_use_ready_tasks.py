@@ -30,7 +30,7 @@ from tests.harness import Installation, eventually
 from tests.receivers import Received, drip, mail, web
 from tests.working import worker
 from workers.enqueue import enqueue
-from workers.ready import webhooks
+from workers.ready import posting, webhooks
 from workers.ready.addresses import Refused, addresses_of, is_public, place_of
 from workers.ready.emails import send_email
 from workers.ready.report import generate_report
@@ -96,13 +96,13 @@ class TestWebhooks:
         assert (len(received.requests), elsewhere.connections) == (1, 0)
 
     def test_a_receiver_that_drips_is_cut_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(webhooks, "PATIENCE", 0.3)
+        monkeypatch.setattr(posting, "PATIENCE", 0.3)
         over = threading.Event()
         with drip(over) as received:
             place = place_of(at(received), ["http"])
             found = addresses_of(place, True)
             with pytest.raises(ConnectionError, match="no answer within"):
-                webhooks.delivered(place, found, b"{}", {})
+                posting.delivered(place, found, b"{}", {})
             over.set()
 
     def test_of_a_long_answer_64_kb_are_read(self) -> None:
@@ -114,9 +114,9 @@ class TestWebhooks:
         ("told", "seconds"), [("7", 7.0), ("999999", 3600.0), ("Mon, 1 Jan", None), ("", None)]
     )
     def test_the_receiver_may_say_when(self, told: str, seconds: float | None) -> None:
-        assert webhooks.waited(told) == seconds
+        assert posting.waited(told) == seconds
         with pytest.raises(Transient) as caught:
-            webhooks.judged(webhooks.Answer(503, 0, seconds))
+            webhooks.judged(posting.Answer(503, 0, seconds))
         assert caught.value.after == seconds
 
     def test_who_does_not_answer_is_tried_again(self) -> None:
@@ -177,7 +177,7 @@ class TestPrivateAddresses:
     def test_nothing_is_sent_to_one(self, nearby: Any, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
         nearby.WEBHOOK_ALLOW = frozenset({"http"})
         dialled: list[Any] = []
-        monkeypatch.setattr(webhooks, "connected", lambda *told: dialled.append(told))
+        monkeypatch.setattr(posting, "connected", lambda *told: dialled.append(told))
         with web() as received, pytest.raises(Permanent, match="not a public address"):
             send(f"http://{host}:{received.port}/").get()
         assert (received.connections, dialled) == (0, [])
@@ -202,7 +202,7 @@ class TestPrivateAddresses:
             dialled.extend(address.sockaddr[0] for address in found)
             raise ConnectionRefusedError
 
-        monkeypatch.setattr(webhooks, "connected", dial)
+        monkeypatch.setattr(posting, "connected", dial)
         with pytest.raises(Transient):
             at_last("http://hooks.example/")
         assert (dialled, lookups) == (["93.184.216.34"], ["hooks.example"])

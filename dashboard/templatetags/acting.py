@@ -20,7 +20,7 @@ from jobs.perform import registered
 
 register = template.Library()
 
-WITH_PAGES = ("job", "queue", "worker", "bulk", "dead-letter")
+WITH_PAGES = ("job", "queue", "worker", "bulk", "dead-letter", "alert")
 
 
 @register.simple_tag

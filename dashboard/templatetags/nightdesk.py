@@ -55,6 +55,13 @@ BADGES: dict[str, tuple[str | Promise, str]] = {
     "sent": (gettext_lazy("Sent"), "s-received"),
     "done": (gettext_lazy("Done"), "s-succeeded"),
     "refused": (gettext_lazy("Refused"), "s-rejected"),
+    "page": (gettext_lazy("Page"), "v-critical"),
+    "warn": (gettext_lazy("Warning"), "v-warning"),
+    "info": (gettext_lazy("Information"), "v-gap"),
+    "acknowledged": (gettext_lazy("Acknowledged"), "eye"),
+    "silenced": (gettext_lazy("Silenced"), "v-paused"),
+    "pending": (gettext_lazy("Pending"), "s-scheduled"),
+    "resolved": (gettext_lazy("Resolved"), "s-succeeded"),
 }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from jobs.models.alerts import Alert, AlertChange, Rule, SeenError
 from jobs.models.bulk import Bulk, BulkItem
 from jobs.models.dead import DeadLetter
 from jobs.models.enqueued import Enqueued, Tag
 from jobs.models.logs import LogPart
+from jobs.models.notices import Channel, ChannelKind, Notice
 from jobs.models.people import Action, Reach
 from jobs.models.record import (
     ENDED,
@@ -34,6 +36,8 @@ from jobs.models.wishes import Order, Outgoing, Pause, Revocation
 __all__ = [
     "ENDED",
     "Action",
+    "Alert",
+    "AlertChange",
     "Answer",
     "Attempt",
     "Bearer",
@@ -42,6 +46,8 @@ __all__ = [
     "Bulk",
     "BulkItem",
     "CatchUp",
+    "Channel",
+    "ChannelKind",
     "Cluster",
     "DeadLetter",
     "Enqueued",
@@ -50,6 +56,7 @@ __all__ = [
     "Heartbeat",
     "Job",
     "LogPart",
+    "Notice",
     "Order",
     "Outgoing",
     "Overlap",
@@ -61,7 +68,9 @@ __all__ = [
     "QueueSample",
     "Reach",
     "Revocation",
+    "Rule",
     "SchedulePolicy",
+    "SeenError",
     "Standing",
     "State",
     "Tag",

@@ -14,7 +14,7 @@ function show(frame) {
   bind(page, frame);
   bind(record, frame.record, frame.at);
   draw(frame.chart);
-  document.title = document.title.replace(/^.* · /, `${document.querySelector(".verdict h1 > :not([hidden])").textContent.trim()} · `);
+  document.title = document.title.replace(/^(\(\d+\) )?.* · /, `$1${document.querySelector(".verdict h1 > :not([hidden])").textContent.trim()} · `);
 }
 
 let latest = null;

@@ -1,5 +1,5 @@
-// What every page has: freshness in the bar, growing ages, the theme, copying. A page's own script imports
-// this one and calls `shell` with what to do with a frame.
+// What every page has: freshness in the bar, counts beside the navigation, growing ages, the theme, copying. A page's own
+// script imports this one and calls `shell` with what to do with a frame.
 import { age, bind, now } from "./bind.js";
 import { written } from "./format.js";
 import { watch } from "./live.js";
@@ -7,8 +7,16 @@ import { watch } from "./live.js";
 let asOf = null;  // our clock, when the page was last known to be right
 
 export function shell(onFrame = () => {}) {
-  const topics = (document.body.dataset.watch ?? "").split(" ").filter(Boolean);
-  if (topics.length) watch(topics, { onFrame: (frame) => { count(frame); onFrame(frame); }, onState: show });
+  const own = (document.body.dataset.watch ?? "").split(" ").filter(Boolean);
+  const counts = [...document.querySelectorAll("[data-alerts]")];
+  const topics = counts.length ? [...new Set([...own, "alerts"])] : own;
+  const isOwn = (frame) => own.includes(frame.topic.split(".")[0]);
+  const hear = (frame) => {
+    if (frame.topic.startsWith("alerts.")) alarm(counts, frame);
+    if (isOwn(frame)) { count(frame); onFrame(frame); }
+  };
+  // A page that follows nothing itself is as of when it was loaded, whatever its count of alerts says.
+  if (topics.length) watch(topics, { onFrame: hear, onState: own.length ? show : () => {} });
   setInterval(tick, 1000);
 }
 
@@ -16,6 +24,16 @@ export function shell(onFrame = () => {}) {
 function count(frame) {
   const side = document.querySelector(".side ul");
   if (side && "dead_letters" in frame) bind(side, frame);
+}
+
+// How many alerts fire stands in the side, in the title and on the icon.
+function alarm(counts, frame) {
+  for (const count of counts) bind(count, frame);
+  const title = document.title.replace(/^\(\d+\) /, "");
+  document.title = frame.firing ? `(${frame.firing}) ${title}` : title;
+  const icon = document.getElementById("icon");
+  const { quiet, firing } = icon.dataset;
+  if (icon.getAttribute("href") !== (frame.firing ? firing : quiet)) icon.href = frame.firing ? firing : quiet;
 }
 
 function show(state) {

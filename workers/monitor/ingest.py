@@ -73,6 +73,11 @@ class Ingest:
         """Whether this monitor is the one that works."""
         return bool(self._held)
 
+    @property
+    def recorded_to(self) -> str | None:
+        """The id of the last entry that is recorded; None before the first look. For other threads."""
+        return self._recorded_to
+
     def forget(self, ids: Collection[int]) -> None:
         """These jobs were deleted from the record. Called from another thread than `run`."""
         self._forgotten.extend(ids)

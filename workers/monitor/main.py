@@ -11,10 +11,13 @@ from django.conf import settings
 
 from jobs.record import Committed
 from jobs.store import checkpoints, sessions
+from workers.monitor.alerts import Alerting
 from workers.monitor.bulks import BulkRunner
 from workers.monitor.checkpoint import Checkpointer
+from workers.monitor.deadman import Deadman, Progress
 from workers.monitor.ingest import STREAM, Ingest, reading_client
 from workers.monitor.missed import MissedTicks
+from workers.monitor.notify import Notifier
 from workers.monitor.pace import Pace
 from workers.monitor.prune import Pruner
 from workers.monitor.publish import Publisher
@@ -49,9 +52,26 @@ def run() -> None:
     bulks = BulkRunner(leading=lambda: ingest.leading)
     steering = Steering(leading=lambda: ingest.leading, steered=publisher.steered)
     missed = MissedTicks(leading=lambda: ingest.leading)
+    notifier = Notifier(leading=lambda: ingest.leading)
+    progress = Progress(lambda: ingest.recorded_to, ingest.lag)
+    deadman = Deadman(lambda: ingest.leading, progress, lambda: notifier.silent_for)
+    alerting = Alerting(leading=lambda: ingest.leading, alerted=publisher.alerted)
     threads = [
         threading.Thread(target=loop.run, args=(stop,), name=type(loop).__name__)
-        for loop in (ingest, sampler, pruner, sweeper, wishes, bulks, steering, missed, Checkpointer())
+        for loop in (
+            ingest,
+            sampler,
+            pruner,
+            sweeper,
+            wishes,
+            bulks,
+            steering,
+            missed,
+            alerting,
+            notifier,
+            deadman,
+            Checkpointer(),
+        )
     ]
     for thread in threads:
         thread.start()

@@ -38,6 +38,7 @@ INTERVALS = {
     "jobs": 1.0,
     "queues": 1.0,
     "workers": 1.0,
+    "alerts": 1.0,
     "schedules": 2.0,
     "coverage": 2.0,
 }
@@ -147,7 +148,13 @@ class Publisher:
     def sampled(self) -> None:
         """Depth, workers and heartbeats have been looked at again."""
         with self._lock:
-            self._kinds.update(("overview", "queues", "workers", "schedules", "coverage"))
+            self._kinds.update(("overview", "queues", "workers", "schedules", "coverage", "alerts"))
+        self._call()
+
+    def alerted(self) -> None:
+        """An alert is in another state."""
+        with self._lock:
+            self._kinds.add("alerts")
         self._call()
 
     def steered(self) -> None:

@@ -1,0 +1,130 @@
+"""How jobs ended lately, and how long they took: from buckets, so the cost grows with tasks, not jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from django.db.models import Max, QuerySet, Sum
+
+from jobs.alerts.shapes import Ends, EndsBy, Place, SuccessFacts, queues_of
+from jobs.models import Bucket
+from jobs.rollups import Sketch, Sketches
+
+HOUR = timedelta(hours=1)
+# Longer spans are read by the hour.
+BY_MINUTE_UP_TO = timedelta(hours=6)
+REMEMBERED = timedelta(days=30)
+USUAL_KEPT_FOR = timedelta(minutes=5)
+
+
+@dataclass
+class Memory:
+    """Sketches of minutes by what was counted when they were read, and what is usual. A cache, no source."""
+
+    sketches: dict[tuple[int, Place], tuple[tuple[int, int], Sketches]] = field(default_factory=dict)
+    usual: dict[int, tuple[datetime, EndsBy]] = field(default_factory=dict)
+
+    def forget_before(self, minute: int) -> None:
+        """Drop what no window reaches any more."""
+        self.sketches = {key: kept for key, kept in self.sketches.items() if key[0] >= minute}
+
+
+def minute_of(at: datetime) -> int:
+    """Whole minutes since the epoch."""
+    return int(at.timestamp() // Bucket.MINUTE)
+
+
+def read_ends(cluster_id: int, now: datetime, window: timedelta) -> EndsBy:
+    """How jobs ended in the whole minutes that a window touches; one statement."""
+    tier = Bucket.MINUTE if window <= BY_MINUTE_UP_TO else Bucket.HOUR
+    rows = _of(cluster_id, tier).filter(start__gte=int((now - window).timestamp() // tier))
+    return _ends(rows)
+
+
+def read_usual(cluster_id: int, now: datetime, days: int, memory: Memory) -> EndsBy:
+    """How jobs ended in the days before the last whole hour; one statement every few minutes."""
+    kept = memory.usual.get(days)
+    if kept is None or not now - USUAL_KEPT_FOR < kept[0] <= now:
+        until = int((now - HOUR).timestamp() // Bucket.HOUR)
+        rows = _of(cluster_id, Bucket.HOUR).filter(start__gte=until - days * 24, start__lt=until)
+        kept = memory.usual[days] = (now, _ends(rows))
+    return kept[1]
+
+
+def _of(cluster_id: int, tier: int) -> QuerySet[Bucket]:
+    return Bucket.objects.filter(cluster=cluster_id, tier=tier)
+
+
+def _ends(rows: QuerySet[Bucket]) -> EndsBy:
+    sums = rows.order_by().values_list("task", "queue").annotate(Sum("succeeded"), Sum("failed"))
+    return {Place(task, queue): Ends(good, bad) for task, queue, good, bad in sums}
+
+
+def read_taken(cluster_id: int, now: datetime, window: timedelta) -> dict[str, int]:
+    """How many jobs started, by queue, in the whole minutes that a window touches; one statement."""
+    rows = _of(cluster_id, Bucket.MINUTE).filter(start__gte=minute_of(now - window))
+    return dict(rows.order_by().values_list("queue").annotate(Sum("started")))
+
+
+def read_sketches(
+    cluster_id: int, now: datetime, window: timedelta, measure: str, memory: Memory
+) -> dict[Place, Sketch]:
+    """What jobs that ended took, of the minutes that a window touches; those are read that have changed."""
+    first = minute_of(now - window)
+    rows = _of(cluster_id, Bucket.MINUTE).filter(start__gte=first)
+    counts = {
+        (start, Place(task, queue)): (good, bad)
+        for start, task, queue, good, bad in rows.order_by().values_list(
+            "start", "task", "queue", "succeeded", "failed"
+        )
+        if good or bad
+    }
+    _read_changed(rows, counts, memory)
+    merged: dict[Place, Sketch] = {}
+    for key in counts:
+        if key in memory.sketches:
+            merged.setdefault(key[1], Sketch()).merge(memory.sketches[key][1].ended(measure))
+    return merged
+
+
+def _read_changed(
+    rows: QuerySet[Bucket], counts: dict[tuple[int, Place], tuple[int, int]], memory: Memory
+) -> None:
+    changed = {key for key, told in counts.items() if memory.sketches.get(key, (None,))[0] != told}
+    minutes = {start for start, _ in changed}
+    columns = ("start", "task", "queue", "succeeded", "failed", "sketches")
+    for start, task, queue, good, bad, text in rows.filter(start__in=minutes).values_list(*columns):
+        if (key := (start, Place(task, queue))) in changed:
+            memory.sketches[key] = ((good, bad), Sketches.loads(text))
+
+
+def success_facts(ends: EndsBy, last: dict[str, datetime]) -> list[SuccessFacts]:
+    """How each task ended, with its latest success. Pure."""
+    tasks = {place.task for place in ends} | last.keys()
+    return [_success(task, ends, last.get(task)) for task in sorted(tasks)]
+
+
+def _success(task: str, ends: EndsBy, last: datetime | None) -> SuccessFacts:
+    queues = queues_of(ends, task)
+    whole = Ends()
+    for place, each in ends.items():
+        if place.task == task:
+            whole = whole.and_(each)
+    return SuccessFacts(task, queues.pop() if len(queues) == 1 else None, whole, last)
+
+
+def read_last_success(cluster_id: int, now: datetime, tasks: Collection[str]) -> dict[str, datetime]:
+    """The end of the latest hour in which each of them succeeded, of the last 30 days; one statement."""
+    if not tasks:
+        return {}
+    since = int((now - REMEMBERED).timestamp() // Bucket.HOUR)
+    rows = _of(cluster_id, Bucket.HOUR).filter(start__gte=since, task__in=tasks, succeeded__gt=0)
+    latest: Iterable[tuple[str, int]] = rows.order_by().values_list("task").annotate(Max("start"))
+    return {task: min(now, datetime.fromtimestamp((hour + 1) * 3600, UTC)) for task, hour in latest}
+
+
+def failing(ends: EndsBy) -> set[str]:
+    """The tasks of which a job failed. Pure."""
+    return {place.task for place, each in ends.items() if each.failed}
