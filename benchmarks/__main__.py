@@ -25,6 +25,7 @@ from benchmarks import (
     recorder,
     results,
     retention,
+    scrapes,
 )
 from benchmarks.databases import POSTGRESQL, SQLITE
 from benchmarks.report import Row, show
@@ -53,6 +54,7 @@ MEASURES: dict[str, Measure] = {
     "actions": on_each(lambda vendor, options: actions.measure(vendor, options.jobs, options.rounds)),
     "retention": on_each(lambda vendor, options: retention.measure(vendor, options.forgotten)),
     "pages": on_each(lambda vendor, options: pages.measure(vendor, options.stored)),
+    "scrape": on_each(lambda vendor, options: scrapes.measure(vendor)),
     "recorder": lambda options: recorder.measure(),
     "results": on_each(lambda vendor, options: results.measure(vendor)),
     "claims": on_each(lambda vendor, options: claims.measure(vendor)),

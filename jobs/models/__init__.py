@@ -5,6 +5,7 @@ from __future__ import annotations
 from jobs.models.bulk import Bulk, BulkItem
 from jobs.models.enqueued import Enqueued, Tag
 from jobs.models.logs import LogPart
+from jobs.models.metrics import Series, Total
 from jobs.models.people import Action, Reach
 from jobs.models.record import (
     ENDED,
@@ -55,10 +56,12 @@ __all__ = [
     "QueueSample",
     "Reach",
     "Revocation",
+    "Series",
     "Standing",
     "State",
     "Tag",
     "Token",
+    "Total",
     "Trigger",
     "Visible",
     "Worker",
