@@ -27,6 +27,7 @@ from benchmarks import (
     recorder,
     results,
     retention,
+    scrapes,
     ticks,
 )
 from benchmarks.databases import POSTGRESQL, SQLITE
@@ -58,6 +59,7 @@ MEASURES: dict[str, Measure] = {
     ),
     "retention": on_each(lambda vendor, options: retention.measure(vendor, options.forgotten)),
     "pages": on_each(lambda vendor, options: pages.measure(vendor, options.stored)),
+    "scrape": on_each(lambda vendor, options: scrapes.measure(vendor)),
     "recorder": lambda options: recorder.measure(),
     "results": on_each(lambda vendor, options: results.measure(vendor)),
     "claims": on_each(lambda vendor, options: claims.measure(vendor)),

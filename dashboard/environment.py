@@ -10,6 +10,7 @@ import stat
 import tempfile
 from dataclasses import dataclass, field
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
@@ -42,6 +43,7 @@ SHORTEST_SECRET = 16
 SHORTEST_DAYS, LONGEST_DAYS = 0.01, 36_500
 
 Number = TypeVar("Number", int, float)
+Network = IPv4Network | IPv6Network
 
 
 def one_line(fault: Exception) -> str:
@@ -119,6 +121,14 @@ def origins(texts: list[str]) -> list[str]:
         if url.scheme not in ("http", "https") or not url.netloc or url.path:
             raise ImproperlyConfigured(f"TRUSTED_ORIGINS holds {text!r}; it should be like https://host")
     return texts
+
+
+def networks(name: str, texts: list[str]) -> tuple[Network, ...]:
+    """Addresses and networks, such as 10.0.0.7 or fd00::/8."""
+    try:
+        return tuple(ip_network(text.strip()) for text in texts)
+    except ValueError as fault:
+        raise ImproperlyConfigured(f"{name} holds what is no address or network: {fault}") from None
 
 
 def path_prefix(text: str) -> str:

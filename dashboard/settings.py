@@ -18,6 +18,7 @@ from dashboard.environment import (
     log_level,
     mail_server,
     named_secrets,
+    networks,
     one_line,
     one_of,
     origins,
@@ -99,6 +100,8 @@ try:
     API_REQUESTS_PER_MINUTE = between(
         "API_REQUESTS_PER_MINUTE", env.int("API_REQUESTS_PER_MINUTE", 600), 1, 1_000_000
     )
+    METRICS_ALLOW = networks("METRICS_ALLOW", env.list("METRICS_ALLOW", []))
+    METRICS_LABEL_SETS = between("METRICS_LABEL_SETS", env.int("METRICS_LABEL_SETS", 2_000), 100, 50_000)
     DEMO_JOBS_PER_HOUR = between("DEMO_JOBS_PER_HOUR", env.int("DEMO_JOBS_PER_HOUR", 45_000), 1, 10_000_000)
     LOGGING = {"level": log_level(env.str("LOG_LEVEL", "INFO")), "json": env.bool("LOG_JSON", False)}
 except EnvError as fault:
@@ -205,7 +208,7 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_REFERRER_POLICY = "same-origin"
-SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)$"]
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000
 CONTENT_SECURITY_POLICY = {

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 APP = "nightdesk_jobs"
 PERMISSIONS: dict[str, str] = dict(Action._meta.permissions)
 
-VIEWER = ("view_record", "view_payload")
+VIEWER = ("view_record", "view_payload", "view_metrics")
 OPERATOR = (
     *VIEWER,
     "view_audit",

@@ -23,7 +23,9 @@ from jobs.models import (
     Producer,
     Quarantine,
     QueueSample,
+    Series,
     Standing,
+    Total,
     Worker,
     WorkerSample,
 )
@@ -45,7 +47,7 @@ ROWS_AT_ONCE = 10_000
 # In the order in which they may be deleted.
 RECORDED = (
     Standing, Payload, Attempt, Job, Bucket,
-    Position, Producer, Gap, Quarantine, Worker, QueueSample, WorkerSample,
+    Position, Producer, Gap, Quarantine, Worker, QueueSample, WorkerSample, Series, Total,
 )  # fmt: skip
 
 Say = Callable[[str], None]

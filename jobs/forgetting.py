@@ -9,6 +9,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import Exists, Max, OuterRef, QuerySet
 
+from jobs.metrics.counting import ANYBODY, OTHER, UNKNOWN, WORKER
 from jobs.models import (
     Alert,
     AlertChange,
@@ -31,6 +32,7 @@ from jobs.models import (
     Quarantine,
     QueueSample,
     SeenError,
+    Series,
     Standing,
     Tag,
     Tick,
@@ -49,6 +51,8 @@ DRAFTS_FOR = timedelta(days=1)
 ANSWERS_FOR = timedelta(days=2)
 # A process that published nothing for so long may still live: forgotten, its next number looks like a loss.
 PRODUCERS_FOR = timedelta(days=400)
+# Counters of a task that does not run any more, and of a worker that is gone.
+SERIES_FOR, WORKERS_SERIES_FOR = timedelta(days=30), timedelta(days=2)
 
 
 class Sweep:
@@ -161,6 +165,7 @@ def rows_over(retention: Retention, now: datetime) -> Iterator[QuerySet[Any]]:
     drafts = Bulk.objects.filter(state=BulkState.DRAFT, made_at__lt=now - DRAFTS_FOR)
     yield BulkItem.objects.filter(bulk__in=drafts)
     yield drafts
+    yield from series_over(now)
 
 
 def _alerts_over(before: datetime) -> Iterator[QuerySet[Any]]:
@@ -169,3 +174,11 @@ def _alerts_over(before: datetime) -> Iterator[QuerySet[Any]]:
     yield Notice.objects.filter(alert__resolved_at__lt=before)
     yield Alert.objects.filter(resolved_at__lt=before)
     yield SeenError.objects.filter(last_at__lt=before)
+
+
+def series_over(now: datetime) -> Iterator[QuerySet[Any]]:
+    """What Prometheus has had time enough to see: begun again, it begins at 0, like after a restart."""
+    yield Series.objects.filter(moved_at__lt=now - SERIES_FOR).exclude(axis=WORKER)
+    lately = Worker.objects.filter(seen_at__gte=now - WORKERS_SERIES_FOR)
+    of_workers = Series.objects.filter(axis=WORKER, moved_at__lt=now - WORKERS_SERIES_FOR)
+    yield of_workers.exclude(place__in=[ANYBODY, OTHER, UNKNOWN]).exclude(place__in=lately.values("name"))

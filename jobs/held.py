@@ -10,14 +10,21 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from django.conf import settings
+
 from jobs import loading, models
 from jobs.batch import Producer
 from jobs.lifecycle import Job
+from jobs.metrics.counting import Key as SeriesKey
+from jobs.metrics.counting import Ledger
+from jobs.metrics.counting import Tally as SeriesTally
 from jobs.rollups import Deltas, Key, Tally
 
 JOBS_HELD = 20_000
 BUCKETS_HELD = 5_000
 PRODUCERS_HELD = 10_000
+# Seconds; retention may have made room for other series.
+LOOK_FOR_ROOM_EVERY = 3600.0
 
 
 class Held:
@@ -29,6 +36,8 @@ class Held:
         self._buckets: dict[tuple[int, Key], Tally] = {}
         self._workers: dict[str, models.Worker] = {}
         self.producers: dict[str, Producer] = {}
+        self._ledger: Ledger | None = None
+        self._looked_at = 0.0
 
     def find_producers(self, ids: Collection[str]) -> None:
         """Read the missing ones among these into `producers`."""
@@ -59,6 +68,19 @@ class Held:
             for row in models.Worker.objects.filter(producer__in=chunk):
                 self._workers[row.producer] = row
         return {id: self._workers[id] for id in ids if id in self._workers}
+
+    def count(
+        self, before: Mapping[str, Job], after: Mapping[str, Job], now: float
+    ) -> dict[SeriesKey, SeriesTally]:
+        """Count what Prometheus scrapes; the series that moved."""
+        if self._ledger is None:
+            self._ledger = Ledger(loading.series(self._cluster_id), settings.METRICS_LABEL_SETS)
+        if self._ledger.full and now - self._looked_at > LOOK_FOR_ROOM_EVERY:
+            self._looked_at = now
+            kept = loading.series(self._cluster_id).keys()
+            # What moved lately may not be committed yet.
+            self._ledger.drop(lambda key, tally: key not in kept and tally.moved < now - LOOK_FOR_ROOM_EVERY)
+        return self._ledger.count(before, after, now)
 
     def add(self, tier: int, deltas: Deltas) -> dict[tuple[int, Key], Tally]:
         """Add to the buckets of a tier; the buckets that changed."""

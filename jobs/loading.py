@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 
 from jobs import models, store
 from jobs.lifecycle import JOB_FACTS, Attempt, Job, decide
+from jobs.metrics import counting
 from jobs.rollups import COUNTS, Key, Sketches, Tally
 from jobs.store.tables import TIMES
 
@@ -74,6 +75,21 @@ def _tallies(queries: Iterable[QuerySet[models.Bucket]]) -> dict[Key, Tally]:
             counts = {name: getattr(row, name) for name in COUNTS}
             found[Key(row.start, row.task, row.queue)] = Tally(counts, Sketches.loads(row.sketches))
     return found
+
+
+def series(cluster_id: int) -> dict[counting.Key, counting.Tally]:
+    """All that was counted for Prometheus."""
+    rows = models.Series.objects.filter(cluster_id=cluster_id).values_list(
+        "axis", "task", "place", "born_at", "moved_at", "measures", *counting.KINDS
+    )
+    return {
+        counting.Key(axis, task, place): _series(born.timestamp(), moved.timestamp(), counts, measures)
+        for axis, task, place, born, moved, measures, *counts in rows
+    }
+
+
+def _series(born: float, moved: float, counts: list[int], measures: str) -> counting.Tally:
+    return counting.Tally(born, moved, counts).load(measures)
 
 
 def seconds(moment: datetime | None) -> float | None:

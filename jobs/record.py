@@ -25,8 +25,9 @@ from jobs.deaths import dead_rows, message_rows
 from jobs.held import Held
 from jobs.lifecycle import Job, fold
 from jobs.log_lines import rows_of
+from jobs.metrics import totals
 from jobs.rollups import Deltas, Key, Tally, counted
-from jobs.rows import attempt_rows, bucket_row, job_row, payload_rows, standing_change
+from jobs.rows import attempt_rows, bucket_row, job_row, payload_rows, series_row, standing_change
 from jobs.store.sqlite_process import SqliteProcess
 from jobs.store.tables import Move, Row, moment
 from jobs.store.turns import turn, written
@@ -147,6 +148,7 @@ class Record:
                 **self._job_rows(batch, before, after),
                 "standing": [row for kind, row in changes if kind == "standing"],
                 "bucket": [bucket_row(self.cluster_id, tier, key, t) for (tier, key), t in tallies.items()],
+                "series": self._series_rows(before, after),
                 "worker": [worker_row(worker) for worker in workers.values()],
                 "producer": [self._producer_row(id, p) for id, p in batch.producers.items()],
             },
@@ -173,6 +175,10 @@ class Record:
         days = hours.wider(models.Bucket.DAY // models.Bucket.HOUR)
         tiers = {models.Bucket.MINUTE: minutes, models.Bucket.HOUR: hours, models.Bucket.DAY: days}
         return {key: t for tier, deltas in tiers.items() for key, t in self._held.add(tier, deltas).items()}
+
+    def _series_rows(self, before: Mapping[str, Job], after: Mapping[str, Job]) -> list[Row]:
+        moved = self._held.count(before, after, time.time())
+        return [series_row(self.cluster_id, key, tally) for key, tally in moved.items()]
 
     def _workers_of(self, batch: Batch) -> dict[str, models.Worker]:
         return self._held.workers({producer for producer, _ in batch.worker_events})
@@ -237,6 +243,7 @@ class Record:
 
     def _write_faults(self, batch: Batch) -> None:
         models.Gap.objects.bulk_create([self._gap(hole) for hole in batch.holes])
+        self._count_faults(batch)
         now = datetime.now(UTC)
         for reason, (count, sample) in batch.odd.items():
             row, _ = models.Quarantine.objects.get_or_create(
@@ -245,6 +252,13 @@ class Record:
             models.Quarantine.objects.filter(pk=row.pk).update(
                 count=F("count") + count, last_at=now, sample=REDACTOR.excerpt(sample, SAMPLE_LENGTH)
             )
+
+    def _count_faults(self, batch: Batch) -> None:
+        if batch.holes:
+            totals.add(totals.GAPS, {"sequence": len(batch.holes)}, self.cluster_id)
+            totals.add(totals.LOST, {"": sum(hole.lost for hole in batch.holes)}, self.cluster_id)
+        odd = {reason: count for reason, (count, _) in batch.odd.items()}
+        totals.add(totals.QUARANTINED, odd, self.cluster_id)
 
     def _gap(self, hole: Hole) -> models.Gap:
         return self._gap_of("sequence", hole.began, hole.ended, hole.lost)
@@ -276,13 +290,16 @@ class Record:
 
         It is noted once, and grows while what follows it is cut off as well before it is read.
         """
-        models.Gap.objects.update_or_create(
-            cluster_id=self.cluster_id,
-            source=self.source,
-            reason=reason,
-            began_at=_utc(min(began, ended)),
-            defaults={"ended_at": _utc(max(began, ended))},
-        )
+        with transaction.atomic():
+            _, new = models.Gap.objects.update_or_create(
+                cluster_id=self.cluster_id,
+                source=self.source,
+                reason=reason,
+                began_at=_utc(min(began, ended)),
+                defaults={"ended_at": _utc(max(began, ended))},
+            )
+            if new:
+                totals.add(totals.GAPS, {reason: 1}, self.cluster_id)
 
     def rewind(self) -> None:
         """The stream is another one than was read: start at its beginning. What is known counts no more."""

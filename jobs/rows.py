@@ -9,6 +9,8 @@ import orjson
 
 from jobs.events import JobEvent
 from jobs.lifecycle import Attempt, Job, run_of
+from jobs.metrics.counting import Key as SeriesKey
+from jobs.metrics.counting import Tally as SeriesTally
 from jobs.rollups import COUNTS, Key, Tally, minute_of
 from jobs.store.tables import moment
 
@@ -138,3 +140,8 @@ def bucket_row(cluster_id: int, tier: int, key: Key, tally: Tally) -> Sequence[A
     """A row of Bucket, in the order of tables.BUCKET_KEY and BUCKET_COLUMNS."""
     counts = [tally.counts[name] for name in COUNTS]
     return [cluster_id, tier, key.minute, key.task, key.queue, *counts, tally.sketches.dumps()]
+
+
+def series_row(cluster_id: int, key: SeriesKey, tally: SeriesTally) -> Sequence[Any]:
+    """A row of Series, in the order of tables.SERIES_KEY and SERIES_COLUMNS."""
+    return [cluster_id, *key, *tally.counts, tally.dumps(), moment(tally.born), moment(tally.moved)]

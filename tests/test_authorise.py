@@ -61,6 +61,7 @@ ROLES = ("anonymous", "none", "viewer", "operator", "admin", "stranger")
 READERS = ("viewer", "operator", "admin", "stranger")
 AUDITORS = ("operator", "admin", "stranger")
 OPERATORS, ADMINS = ("operator", "admin"), ("admin",)
+OVERSEERS = ("viewer", "operator", "admin")
 
 # Each command, and who may use it on what is within their reach.
 MAY: dict[str, tuple[str, ...]] = {
@@ -195,6 +196,7 @@ PAGES: dict[str, Page] = {
     "sign-out": Page(None),
     "healthz": Page(EVERYBODY),
     "readyz": Page(EVERYBODY),
+    "metrics": Page(OVERSEERS),  # it counts everything: a narrow reach sees none of it
 }
 
 # What is read through the API, and who may; commands have their own addresses there.
@@ -458,6 +460,8 @@ def _expected_of_reading(name: str, page: Page, role: str) -> tuple[int, ...]:
         if (role == "stranger" and page.of and page.of not in OF_EVERYBODY) or name == "job-result":
             return (404,)  # (this job's result is not stored apart)
         return {"live": (426,), "readyz": (200, 503), "sign-in": (200, 302)}.get(name, (200, 302))
+    if role == "anonymous" and name == "metrics":
+        return (401,)  # it is read by programs
     return (302,) if role == "anonymous" else (403,)
 
 
@@ -563,6 +567,14 @@ def test_programs_read_as_their_owners_may(things: Things, name: str) -> None:
             assert answer.status in ((401,) if role == "anonymous" else (403, 404)), (role, answer.body)
         else:
             assert answer.status == (404 if role == "stranger" and of_one else 200), (role, answer.body)
+
+
+def test_programs_scrape_as_their_owners_may() -> None:
+    for role in ROLES:
+        secret = program(role).secret
+        headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+        expected = 401 if role == "anonymous" else 200 if role in OVERSEERS else 403
+        assert Client().get("/metrics", headers=headers).status_code == expected, role
 
 
 # Sockets

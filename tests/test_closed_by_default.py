@@ -1,4 +1,4 @@
-"""Without a session there is nothing but sign-in, static files and the two health addresses."""
+"""Without a session or a token there is nothing but sign-in, static files and the two health addresses."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.urls.resolvers import RegexPattern
 
 OPEN = {"/sign-in/", "/healthz", "/readyz"}
+# Read by programs, which can't sign in.
+BY_TOKEN = {"/metrics"}
 
 
 def addresses(resolver: URLResolver, before: str = "/") -> Iterator[str]:
@@ -47,7 +49,7 @@ def test_the_list_of_addresses_is_not_empty() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("method", ["get", "post", "put", "delete"])
-@pytest.mark.parametrize("address", [one for one in PAGES if one not in OPEN])
+@pytest.mark.parametrize("address", [one for one in PAGES if one not in OPEN | BY_TOKEN])
 def test_a_stranger_is_sent_to_sign_in(client: Client, address: str, method: str) -> None:
     response = getattr(client, method)(address)
     if response.status_code == 405:
@@ -66,6 +68,15 @@ def test_a_program_without_a_token_is_told_so(client: Client, address: str, meth
     assert response.status_code in (401, 404, 405)
     assert response["Content-Type"] == "application/problem+json"
     assert "Location" not in response
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("address", sorted(BY_TOKEN))
+def test_who_brings_no_token_is_told_so(client: Client, address: str) -> None:
+    assert client.get(address).status_code == 401
+    for method in ("post", "put", "delete"):
+        response = getattr(client, method)(address)
+        assert (response.status_code, response.content) == (405, b"")
 
 
 @pytest.mark.django_db

@@ -31,7 +31,7 @@ def test_a_token_opens_the_api() -> None:
     answer = program("viewer").get("/me")
     assert answer.status == 200
     assert answer.body["user"] == "viewer-of-programs"
-    assert answer.body["permissions"] == ["view_record", "view_payload"]
+    assert answer.body["permissions"] == ["view_record", "view_payload", "view_metrics"]
 
 
 @pytest.mark.parametrize("secret", [None, "", "nd_wrong", "x" * 1_000, "ä b c"])
@@ -166,7 +166,7 @@ def test_a_role_gives_as_much_as_the_owner_has() -> None:
     root.groups.add(Group.objects.get(name="viewer"))
     account("ana", "viewer")
     run("create", "--user", "ana", "--as", "root", "--name", "x", "--role", "admin")
-    assert Token.objects.get().granted == {"view_record", "view_payload"}
+    assert Token.objects.get().granted == {"view_record", "view_payload", "view_metrics"}
 
 
 def test_tokens_are_listed_without_their_secrets() -> None:

@@ -7,6 +7,7 @@ from jobs.models.bulk import Bulk, BulkItem
 from jobs.models.dead import DeadLetter
 from jobs.models.enqueued import Enqueued, Tag
 from jobs.models.logs import LogPart
+from jobs.models.metrics import Series, Total
 from jobs.models.notices import Channel, ChannelKind, Notice
 from jobs.models.people import Action, Reach
 from jobs.models.record import (
@@ -71,12 +72,14 @@ __all__ = [
     "Rule",
     "SchedulePolicy",
     "SeenError",
+    "Series",
     "Standing",
     "State",
     "Tag",
     "Tick",
     "Timeline",
     "Token",
+    "Total",
     "Trigger",
     "Visible",
     "Worker",

@@ -102,6 +102,7 @@ class Action(models.Model):
             ("view_record", "May read jobs, queues, workers and schedules"),
             ("view_payload", "May read what jobs carry: arguments, results, tracebacks"),
             ("view_audit", "May read who did what"),
+            ("view_metrics", "May read /metrics: counts of all tasks, queues and workers"),
             ("retry_job", "May retry a job, as it was or edited"),
             ("revoke_job", "May revoke a job"),
             ("terminate_job", "May end a running job by a signal"),

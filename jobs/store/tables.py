@@ -31,6 +31,11 @@ WORKER_COLUMNS = (
     "online_at", "seen_at", "offline_at", "setup", "events", "received", "unstamped", "faults", "dropped",
     "held",
 )  # fmt: skip
+SERIES_KEY = ("cluster_id", "axis", "task", "place")
+SERIES_COLUMNS = (
+    "sent", "received", "started", "retried", "succeeded", "failed", "revoked", "rejected", "measures",
+    "born_at", "moved_at",
+)  # fmt: skip
 LOG_KEY = ("job_id", "retries", "delivery", "first")
 LOG_COLUMNS = ("lines", "left_out")
 PAYLOAD_COLUMNS = ("args", "kwargs", "body", "withheld", "retries", "result", "progress", "progress_at")
@@ -97,6 +102,7 @@ TABLES = {
     "payload": Table("nightdesk_jobs_payload", ("job_id",), PAYLOAD_COLUMNS, ("result",), PAYLOAD_LATEST),
     "log": Table("nightdesk_jobs_logpart", LOG_KEY, LOG_COLUMNS),
     "bucket": Table("nightdesk_jobs_bucket", BUCKET_KEY, BUCKET_COLUMNS),
+    "series": Table("nightdesk_jobs_series", SERIES_KEY, SERIES_COLUMNS),
     "producer": Table("nightdesk_jobs_producer", ("id",), ("cluster_id", "last_seq", "lost", "seen_at")),
     "worker": Table("nightdesk_jobs_worker", ("producer",), WORKER_COLUMNS),
     "dead": Table("nightdesk_jobs_deadletter", DEAD_KEY, DEAD_COLUMNS, rules=DEAD_RULES),
