@@ -24,12 +24,12 @@ from tests.harness.processes import ROOT, python
 from tests.test_schedules import every, saved
 from workers import triggers
 from workers.app import app, router
+from workers.beat.letters import letter
 from workers.brokers.redis import step_keys
 from workers.checks import check_routes
 from workers.commands.jobs import Run
 from workers.dispatch import dispatcher
 from workers.enqueue import enqueue, enqueue_many, using
-from workers.scheduler import ScheduleEntry, Scheduler
 from workers.signatures import route_of
 
 QUEUES = ["default", "high", "low"]
@@ -121,11 +121,10 @@ def test_no_route_is_the_default(declare: Declare, placed: Callable[..., Any]) -
     assert placed(2) == [("default", 5), ("default", 5)]
 
 
-def test_beat_goes_by_routes(declare: Declare, placed: Callable[..., Any]) -> None:
+def test_beat_goes_by_routes(declare: Declare, transactional_db: None) -> None:
     declare(Route("tests.tasks.add", queue="low", priority=2, when="x == 1"))
-    entry = ScheduleEntry(saved("nightly", every(60), queue=None), app=app)
-    Scheduler(app=app, lazy=True).apply_async(entry, advance=False)
-    assert placed() == [("low", 2)]
+    message = letter(saved("nightly", every(60), queue=None), None)
+    assert (message.queue, message.priority) == ("low", 2)
 
 
 def test_a_trigger_goes_by_routes_where_it_names_no_queue(
