@@ -100,7 +100,7 @@ def _carried(letter: DeadLetter, scope: Scope) -> str | None:
     if not scope.payload:
         return None
     if letter.job_id is None:
-        return letter.shown if letter.raw is None else _text(letter.raw)
+        return visible(letter.shown or "") or None if letter.raw is None else _text(letter.raw)
     payload = Payload.objects.filter(job_id=letter.job_id).first()
     if payload is None:
         return None
@@ -109,7 +109,18 @@ def _carried(letter: DeadLetter, scope: Scope) -> str | None:
 
 def _text(raw: str) -> str:
     """Bytes as far as they are text; others as \\x…"""
-    return base64.b64decode(raw)[:LONGEST_SHOWN].decode(errors="backslashreplace")
+    return visible(base64.b64decode(raw)[:LONGEST_SHOWN].decode(errors="backslashreplace"))
+
+
+def visible(text: str) -> str:
+    """Text in which what has no shape of its own, or turns the direction of writing, can be seen."""
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else _escaped(letter) for letter in text
+    )
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode()
 
 
 def _cleaned(payload: Payload) -> str | None:

@@ -24,7 +24,7 @@ LONGEST_LIST = 100
 
 
 def overview(cluster_id: int, scope: str, now: datetime, memory: Memory | None = None) -> dict[str, Any]:
-    """The `overview` dict of docs/frames.md. At most 16 statements, whatever the number of rows."""
+    """The `overview` dict of docs/frames.md. At most 15 statements, whatever the number of rows."""
     seen = look(cluster_id, now, memory if memory is not None else Memory(), scopes.named(scope))
     word = seen.trust.verdict(anything_seen=seen.anything)
     queues = queue_rows(seen)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from billiard.einfo import ExceptionWithTraceback
 from celery.exceptions import TaskRevokedError
 from celery.utils.serialization import get_pickled_exception
 from celery.worker.request import Request
@@ -14,6 +13,9 @@ from kombu.utils.encoding import safe_repr
 
 from nightdesk import recorder
 from nightdesk.messages import DELIVERY
+
+# What the pool's library calls an exception with its traceback as text.
+WRAPPING = "ExceptionWithTraceback"
 
 
 class RecordedRequest(Request):
@@ -39,7 +41,7 @@ class RecordedRequest(Request):
 
     def on_failure(self, exc_info: Any, *args: Any, **options: Any) -> Any:
         """Of a fault that the main process makes (a lost process, a time limit) Celery tells the wrapping."""
-        if isinstance(exc_info.exception, ExceptionWithTraceback):
+        if type(exc_info.exception).__name__ == WRAPPING:
             self._fault = exc_info.exception.exc
         return super().on_failure(exc_info, *args, **options)
 

@@ -200,6 +200,7 @@ def test_a_job_that_has_killed_its_process_three_times_is_given_to_no_fourth(
     poison = tasks.die.delay(str(ran))
     found = letter("poison")
     assert (found.task_id, found.times) == (poison.id, 3)
+    assert (found.exception or "").startswith("WorkerLostError('Worker exited prematurely")
     assert lines(ran) == ["died 0", "died 1", "died 2"]
     assert tasks.add.delay(1, 2).get(timeout=20) == 3
     payload = stands(poison.id, "failed").payload  # type: ignore[attr-defined]

@@ -251,7 +251,7 @@ def test_a_job_is_sent_again_with_its_exact_body_as_a_new_job(ops: User) -> None
     assert orjson.loads(row.headers)["nightdesk_retry_of"] == "job"
     letter.refresh_from_db()
     assert (letter.settled, letter.new_task_id, letter.action) == ("requeued", row.task_id, action)
-    assert done(ops, Requeue((letter.pk,))).refusal == "missing"
+    assert done(ops, Requeue((letter.pk,))).refusal == "settled"
     assert done(ops, Retry("job")).refusal == "asked", "its second life is on its way"
 
 
@@ -397,7 +397,7 @@ def test_an_empty_list_says_so_and_nothing_is_counted(page: Page) -> None:
 def test_the_list_tells_why_what_and_how_often_and_the_overview_and_the_side_bar_count(page: Page) -> None:
     record([*life("job", "retry", "fail"), *unknown("gone"), dropped(), dropped(at=3)])
     shown = words(page("/dead/"))
-    for text in ("3 letters", "Out of retries", "Unknown task", "Unreadable message", "pay", "gone"):
+    for text in ("3 letters", "Out of retries", "Unknown task", "Unreadable", "pay", "gone"):
         assert text in shown
     assert "Dead letters: 3" in words(page("/"))
     assert "Dead letters3" in words(page("/queues/"))
@@ -429,13 +429,13 @@ def test_a_filter_that_cannot_be_read_is_said(page: Page, asked: str) -> None:
 
 @pytest.mark.django_db
 def test_what_a_message_held_is_shown_as_text(page: Page) -> None:
-    content = HOSTILE.encode() + b"\xff\x00"
+    content = HOSTILE.encode() + b"\xff\x00" + "\u202e".encode()
     record(
         [dropped(content, exception=HOSTILE, name=HOSTILE, headers=orjson.dumps({"id": HOSTILE}).decode())]
     )
     markup = page(f"/dead/{DeadLetter.objects.get().pk}/")
     assert HOSTILE not in markup
-    assert "\\xff" in markup
+    assert "\\xff\\x00\\u202e" in markup
 
 
 @pytest.mark.django_db
@@ -473,6 +473,16 @@ def test_pages_without_script_lead_from_the_list_to_the_deed_and_say_who_did_it(
     shown = words(page(f"/dead/{letters[0]}/"))
     assert "dead.requeue" in shown
     assert "Sent as" in shown
+
+
+@pytest.mark.django_db
+def test_the_page_of_a_job_leads_to_its_letter_while_it_waits(page: Page, ops: User) -> None:
+    record(life("job", "retry", "fail"))
+    number = DeadLetter.objects.get().pk
+    assert f"/dead/{number}/" in page("/jobs/job/")
+    assert "/jobs/job/" in page(f"/dead/{number}/")
+    done(ops, Discard((number,)))
+    assert f"/dead/{number}/" not in page("/jobs/job/")
 
 
 @pytest.mark.django_db

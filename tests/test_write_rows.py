@@ -83,7 +83,7 @@ def batches(draw: st.DrawFn, kind: str) -> list[list[list[Any]]]:
             [
                 key_value(fields[name], number)
                 if name in (*table.key, "cluster_id", "task_id")
-                else draw(SOME.get(name) or values(fields[name]))
+                else draw(SOME[name] if name in SOME else values(fields[name]))
                 for name in fields
             ]
             for number in draw(numbers)

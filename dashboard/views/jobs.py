@@ -18,7 +18,7 @@ from dashboard.addresses import READABLE, job_address
 from dashboard.job_buttons import buttons
 from dashboard.views.results import size_apart
 from dashboard.visitors import cluster_id_of, scope_of_visitor
-from jobs import history, live, search
+from jobs import dead_letters, history, live, search
 from jobs.models import Job, State
 
 LAST_ID = 2**63 - 1
@@ -134,7 +134,12 @@ def _page_of(request: HttpRequest, key: dict[str, object]) -> HttpResponse:
     if found is None:
         return _missing(request)
     frame = live.job(found, scope_of_visitor(request), timezone.now())
-    context = {"frame": frame, "buttons": buttons(request, found), "apart": size_apart(found)}
+    context = {
+        "frame": frame,
+        "buttons": buttons(request, found),
+        "apart": size_apart(found),
+        "letter": dead_letters.of_job(found),
+    }
     return render(request, "jobs/detail.html", context)
 
 

@@ -17,8 +17,8 @@ class Death(models.TextChoices):
 
     RETRIES = "retries", _("Out of retries")
     UNKNOWN = "unknown", _("Unknown task")
-    UNREADABLE = "unreadable", _("Unreadable message")
-    POISON = "poison", _("Killed its workers")
+    UNREADABLE = "unreadable", _("Unreadable")
+    POISON = "poison", _("Killed workers")
 
 
 class Settled(models.TextChoices):

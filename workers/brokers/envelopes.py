@@ -60,7 +60,7 @@ def _is_whole(told: Mapping[str, Any], properties: Mapping[str, Any]) -> bool:
 def _set_aside(key: bytes, raw: bytes) -> None:
     """The list's name is the queue's, with its step of priority behind a separator."""
     queue = key.decode(errors="replace").partition(Channel.sep)[0]
-    logger.error("what was taken from queue %s is no message, and is set aside: %r", queue, raw[:200])
+    logger.error("what was taken from queue %s is no message; its %d bytes are set aside", queue, len(raw))
     recorder = installed()
     if recorder is not None:
         recorder.tell_no_envelope(raw, queue)

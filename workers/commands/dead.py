@@ -67,11 +67,19 @@ class OfLetters:
         assert action.user is not None
         found = list(open_letters(self, action.user).select_for_update()[:MOST])
         if not found:
-            raise Refused("missing", _("There is no such letter that waits."))
+            raise self._nothing(action.user)
         if len(found) > 1 and (lack := lacking(action.user, "act_in_bulk")):
             raise lack
         self._refuse_unsure(len(found), action.reason)
         return found
+
+    def _nothing(self, user: User) -> Refused:
+        """Why there is nothing to settle."""
+        seen = DeadLetter.objects.visible_to(user).filter(cluster=self.cluster_id)
+        known = {"pk__in": self.letters[: MOST + 1]} if self.letters else self.query.conditions
+        if seen.filter(**known).exists():
+            return Refused("settled", _("It is settled already: nothing of it waits."))
+        return Refused("missing", _("There is no such dead letter."))
 
     def _refuse_unsure(self, count: int, reason: str) -> None:
         if self.confirm is not None and self.confirm != count:
