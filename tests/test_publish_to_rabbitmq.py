@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
@@ -15,7 +16,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from jobs import outbox
-from jobs.models import Attempt, Job, Outgoing, QueueSample
+from jobs.models import Attempt, Heartbeat, Job, Outgoing, QueueSample
 from tests import promises, tasks
 from tests.conftest import database_url
 from tests.harness import Installation, PostgresServer, RabbitServer, RedisServer, eventually
@@ -248,6 +249,8 @@ def test_retries_chords_and_delayed_jobs_run_and_the_urgent_ones_first(
     eventually(lambda: sorted(lines(ran)) == expected, 40, lambda: str(lines(ran)))
     assert lines(order) == ["9", "7", "5", "2", "0"]
     eventually(lambda: QueueSample.objects.filter(queue="low", depth=0).exists(), 20)
+    told = json.loads(Heartbeat.objects.get(name="broker").detail)
+    assert (told["ok"], bool(told["server"]["facts"]["version"])) == (True, True), "the Redis of the stream"
 
 
 @pytest.mark.slow
