@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
@@ -15,7 +16,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from jobs import outbox
-from jobs.models import Attempt, Job, Outgoing, QueueSample
+from jobs.models import Attempt, Heartbeat, Job, Outgoing, QueueSample
 from tests import promises, tasks
 from tests.conftest import database_url
 from tests.harness import Installation, PostgresServer, RabbitServer, RedisServer, eventually
@@ -52,9 +53,15 @@ def broker(rabbit: RabbitServer, monkeypatch: pytest.MonkeyPatch, redis_url: str
     monkeypatch.setattr("workers.dispatch.dispatcher.post", lambda rows: None)
     monkeypatch.setattr("workers.dispatch.dispatcher.sweep", lambda: None)
     before = {name: app.conf[name] for name in ("broker_url", "broker_transport_options")}
-    app.conf.update(broker_url=rabbit.url, broker_transport_options={"confirm_publish": True})
+    speak_to(broker_url=rabbit.url, broker_transport_options={"confirm_publish": True})
     yield rabbit
-    app.conf.update(before)
+    speak_to(**before)
+
+
+def speak_to(**settings: Any) -> None:
+    """Have this process's Celery publish there, and forget the connections that it has."""
+    app.conf.update(settings)
+    app._pool = app.amqp._producer_pool = None
 
 
 @pytest.fixture
@@ -246,8 +253,11 @@ def test_retries_chords_and_delayed_jobs_run_and_the_urgent_ones_first(
     worker(installed, "default,low")
     expected = ["a", "again 0 5", "again 1 5", "again 2 5", "b", "body", "late"]
     eventually(lambda: sorted(lines(ran)) == expected, 40, lambda: str(lines(ran)))
+    eventually(lambda: len(lines(order)) == 5, 20)
     assert lines(order) == ["9", "7", "5", "2", "0"]
     eventually(lambda: QueueSample.objects.filter(queue="low", depth=0).exists(), 20)
+    told = json.loads(Heartbeat.objects.get(name="broker").detail)
+    assert (told["ok"], bool(told["server"]["facts"]["version"])) == (True, True), "the Redis of the stream"
 
 
 @pytest.mark.slow

@@ -52,6 +52,7 @@ class Sampler:
         self._reader = reader
         self._sampled = sampled
         self._broker: Broker | None = None
+        self._redis: Broker | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop; a standby only gives its sign of life."""
@@ -71,13 +72,20 @@ class Sampler:
             broker = self._broker = self._broker or connect(settings.CELERY_BROKER_URL)
             latency = broker.latency()
             depths = broker.sample(sorted(set(settings.QUEUES) | broker.discover()))
-            server = sampled(broker.describe(), now.timestamp(), before)
+            server = sampled(self._server(broker).describe(), now.timestamp(), before)
         except BrokerUnreachable as fault:
             last_known = before.as_json() if before else None
             beat("broker", now, {"ok": False, "latency": None, "error": str(fault), "server": last_known})
             return
         beat("broker", now, {"ok": True, "latency": latency, "error": None, "server": server.as_json()})
         QueueSample.objects.bulk_create([_queue_sample(now, name, depth) for name, depth in depths.items()])
+
+    def _server(self, broker: Broker) -> Broker:
+        """The Redis, which is the stream's also where the broker is a RabbitMQ."""
+        if not settings.BROKER_URL:
+            return broker
+        self._redis = self._redis or connect(settings.REDIS_URL)
+        return self._redis
 
     def _sample_monitor(self, now: datetime) -> None:
         before = Heartbeat.objects.filter(name="monitor").first()

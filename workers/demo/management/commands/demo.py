@@ -28,7 +28,7 @@ class Command(BaseCommand):
         seed_catalogue()
         seed_schedules(timezone.now())
         chance = random.Random()  # noqa: S311 whims, not secrets
-        broker = connect(settings.REDIS_URL)
+        broker = connect(settings.CELERY_BROKER_URL)
         customers = Customers(lambda: waiting(broker), settings.DEMO_JOBS_PER_HOUR, chance)
         with partners_open(folder()) as address:
             self.stdout.write(
