@@ -557,6 +557,7 @@ def test_programs_read_as_their_owners_may(things: Things, name: str) -> None:
     parts = {
         "{int:job_id}": things.job, "{task_id}": "failed", "{path:name}": queue_or_worker,
         "{int:action_id}": things.action, "{int:bulk_id}": things.bulk, "{int:alert_id}": things.alert,
+        "{int:letter_id}": things.letter,
     }  # fmt: skip
     of_one = "{" in path and "workers" not in path
     for part, value in parts.items():
