@@ -10,7 +10,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -20,6 +20,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from dashboard.consumers import make_frame, scopes_of, topics_asked
 from jobs import live
@@ -80,6 +81,14 @@ MAY: dict[str, tuple[str, ...]] = {
     "worker.events": OPERATORS,
     "task.rate-limit": OPERATORS,
     "task.time-limits": OPERATORS,
+    "schedule.run": ADMINS,
+    "schedule.enable": ADMINS,
+    "schedule.disable": ADMINS,
+    "schedule.pause": ADMINS,
+    "schedule.resume": ADMINS,
+    "schedule.skip": ADMINS,
+    "schedule.backfill": ADMINS,
+    "schedule.edit": ADMINS,
 }
 
 
@@ -98,6 +107,7 @@ class Page:
 
 
 EVERYBODY = ROLES
+SPAN = {"begin": "2026-11-01T00:00", "end": "2026-11-01T12:00"}
 # Workers are shown to all; but what is done to one needs a reach over everything.
 OF_EVERYBODY = {"worker", "worker_id"}
 PAGES: dict[str, Page] = {
@@ -138,6 +148,17 @@ PAGES: dict[str, Page] = {
     "triggers": Page(OPERATORS),
     "trigger": Page(OPERATORS, of="trigger"),
     "schedules": Page(READERS),
+    "schedule": Page(READERS, of="schedule"),
+    "schedule-run": Page(None, "schedule.run", "schedule"),
+    "schedule-enable": Page(None, "schedule.enable", "schedule"),
+    "schedule-disable": Page(None, "schedule.disable", "schedule"),
+    "schedule-pause": Page(READERS, "schedule.pause", "schedule", {"lasts": "900"}),
+    "schedule-resume": Page(None, "schedule.resume", "schedule"),
+    "schedule-skip": Page(None, "schedule.skip", "schedule"),
+    "schedule-backfill": Page(
+        READERS, "schedule.backfill", "schedule", {"begin": "2026-11-01T00:00", "end": "2026-11-01T12:00"}
+    ),
+    "schedule-edit": Page(READERS, "schedule.edit", "schedule", {"jitter": "1", "every": "60"}),
     "coverage": Page(READERS),
     "gaps": Page(READERS),
     "quarantine": Page(READERS),
@@ -189,6 +210,7 @@ class Things:
     action: int
     bulk: int
     trigger: int
+    schedule: int
 
     def part(self, name: str) -> Any:
         """What stands in an address for a thing of this name."""
@@ -216,8 +238,15 @@ def things(db: None) -> Things:
     )
     trigger = Trigger.objects.create(name="a trigger", model="auth.user", task=task)
     return Things(
-        task, failed.pk, running.pk, "w1@h", worker.pk, action.pk, _begun_bulk(), trigger.pk
+        task, failed.pk, running.pk, "w1@h", worker.pk, action.pk, _begun_bulk(), trigger.pk,
+        _a_schedule(task),
     )  # fmt: skip
+
+
+def _a_schedule(task: str) -> int:
+    often = IntervalSchedule.objects.create(every=60, period="seconds")
+    row = PeriodicTask.objects.create(name="a schedule", task=task, queue="low", interval=often)
+    return int(row.pk)
 
 
 def _job(state: str, task: str, now: datetime) -> Job:
@@ -271,6 +300,18 @@ SAMPLES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "worker.events": lambda things: {"worker": things.worker},
     "task.rate-limit": lambda things: {"worker": things.worker},
     "task.time-limits": lambda things: {"worker": things.worker},
+    "schedule.run": lambda things: {"schedule": things.schedule},
+    "schedule.enable": lambda things: {"schedule": things.schedule},
+    "schedule.disable": lambda things: {"schedule": things.schedule},
+    "schedule.pause": lambda things: {"schedule": things.schedule},
+    "schedule.resume": lambda things: {"schedule": things.schedule},
+    "schedule.skip": lambda things: {"schedule": things.schedule},
+    "schedule.edit": lambda things: {"schedule": things.schedule},
+    "schedule.backfill": lambda things: {
+        "schedule": things.schedule,
+        "begin": datetime(2026, 11, 1, tzinfo=UTC),
+        "end": datetime(2026, 11, 1, 12, tzinfo=UTC),
+    },
 }
 # What a required field holds that a sample does not give.
 FILLING: dict[str, Any] = {"queue": "low", "confirm": "low", "task": "a.task", "rate": "10/m", "on": True}
@@ -295,7 +336,8 @@ def sample_of(name: str, things: Things | None) -> Command:
 def wishes() -> list[Any]:
     """What would have an effect."""
     states = list(Bulk.objects.order_by("pk").values_list("pk", "state"))
-    return [*(model.objects.count() for model in WISHES), states]
+    schedules = list(PeriodicTask.objects.order_by("pk").values_list("enabled", "interval", "policy"))
+    return [*(model.objects.count() for model in WISHES), states, schedules]
 
 
 # Nothing is forgotten
