@@ -46,13 +46,13 @@ class BeatState:
 
     `well`; `never` heard of; `silent`: no sign of life for SILENT_AFTER
     seconds, since `seen_at`; `stalled`: it lives, but a tick that was to be
-    sent at `_overdue_since` is not decided. `host` and `pid` are those of the
+    sent at `overdue_since` is not decided. `host` and `pid` are those of the
     Beat that works.
     """
 
     state: Literal["well", "never", "silent", "stalled"]
     seen_at: datetime | None
-    _overdue_since: datetime | None
+    overdue_since: datetime | None
     host: str = ""
     pid: int = 0
 
