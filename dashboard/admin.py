@@ -30,6 +30,7 @@ import dashboard.channel_admin
 import dashboard.rule_admin
 import dashboard.trigger_admin  # noqa: F401 it registers itself
 from dashboard.admin_audit import Audited, AuditedByOne
+from dashboard.schedule_forms import RhythmForm, ScheduleForm
 from dashboard.schedule_rows import queue_of
 from jobs import access
 from jobs.models import Action, Gap, Job, Quarantine, Reach, Token, Worker
@@ -178,6 +179,7 @@ def _reaches(request: HttpRequest, row: PeriodicTask) -> bool:
 
 @replaces(PeriodicTask)
 class AuditedPeriodicTaskAdmin(OfSchedules, beat.PeriodicTaskAdmin):  # type: ignore[misc]
+    form = ScheduleForm
     # Its own `run_tasks` would ask the broker from here; the form of a task runs one.
     actions = ("enable_tasks", "disable_tasks")
 
@@ -216,6 +218,7 @@ class AuditedPeriodicTaskAdmin(OfSchedules, beat.PeriodicTaskAdmin):  # type: ig
 class AuditedScheduleAdmin(OfSchedules):
     """Without the list of who uses it: some of that may be beyond a reach, and then it stays as it is."""
 
+    form = RhythmForm
     inlines = ()
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:

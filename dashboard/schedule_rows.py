@@ -12,6 +12,7 @@ from jobs.job_frame import epoch
 from jobs.liveness import heartbeat_state
 from jobs.models import Heartbeat
 from jobs.scopes import Scope
+from jobs.ticks.plans import expression
 from workers.schedules import next_run, problem
 from workers.signatures import route_of
 
@@ -37,11 +38,16 @@ class Schedule:
 
 def read_schedules(now: datetime, scope: Scope) -> list[Schedule]:
     """All that the scope shows, worst first; one statement."""
+    return read_rows(now, scope)[1]
+
+
+def read_rows(now: datetime, scope: Scope) -> tuple[dict[int, PeriodicTask], list[Schedule]]:
+    """The same, with the rows that they were made of, by number."""
     rows = PeriodicTask.objects.select_related(
         "interval", "crontab", "solar", "clocked", "policy", "timeline"
     )
-    visible = (row for row in rows if scope.covers(row.task, queue_of(row)))
-    return sorted((_schedule(row, now) for row in visible), key=_worst_first)
+    visible = {row.pk: row for row in rows if scope.covers(row.task, queue_of(row))}
+    return visible, sorted((schedule_of(row, now) for row in visible.values()), key=_worst_first)
 
 
 def queue_of(row: PeriodicTask) -> str:
@@ -55,7 +61,8 @@ def read_beat(now: datetime) -> dict[str, Any]:
     return {"state": heartbeat_state(heartbeat, now), "seen": epoch(heartbeat.at if heartbeat else None)}
 
 
-def _schedule(row: Any, now: datetime) -> Schedule:
+def schedule_of(row: Any, now: datetime) -> Schedule:
+    """A row as it is told."""
     fault = problem(row)
     following = None if fault else next_run(row, now)
     return Schedule(
@@ -63,7 +70,7 @@ def _schedule(row: Any, now: datetime) -> Schedule:
         name=row.name,
         task=row.task,
         words=row.crontab.human_readable if row.crontab else str(row.scheduler or ""),
-        expression=_expression(row.crontab) if row.crontab else None,
+        expression=expression(row.crontab) if row.crontab else None,
         zone=str(row.crontab.timezone) if row.crontab else None,
         enabled=row.enabled,
         last=row.last_run_at,
@@ -71,11 +78,6 @@ def _schedule(row: Any, now: datetime) -> Schedule:
         overdue=following is not None and following <= now,
         problem=fault,
     )
-
-
-def _expression(crontab: Any) -> str:
-    parts = (crontab.minute, crontab.hour, crontab.day_of_month, crontab.month_of_year, crontab.day_of_week)
-    return " ".join(str(part) for part in parts)
 
 
 def _worst_first(schedule: Schedule) -> tuple[bool, bool, datetime, str]:

@@ -10,7 +10,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -20,6 +20,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from dashboard.consumers import make_frame, scopes_of, topics_asked
 from jobs import live
@@ -98,6 +99,14 @@ MAY: dict[str, tuple[str, ...]] = {
     "worker.events": OPERATORS,
     "task.rate-limit": OPERATORS,
     "task.time-limits": OPERATORS,
+    "schedule.run": ADMINS,
+    "schedule.enable": ADMINS,
+    "schedule.disable": ADMINS,
+    "schedule.pause": ADMINS,
+    "schedule.resume": ADMINS,
+    "schedule.skip": ADMINS,
+    "schedule.backfill": ADMINS,
+    "schedule.edit": ADMINS,
 }
 
 
@@ -129,6 +138,7 @@ RULE = {
     "quiet_zone": "UTC",
     "param-more_than": "7",
 }
+SPAN = {"begin": "2026-11-01T00:00", "end": "2026-11-01T12:00"}
 PAGES: dict[str, Page] = {
     "overview": Page(READERS),
     "jobs": Page(READERS),
@@ -185,6 +195,17 @@ PAGES: dict[str, Page] = {
     "triggers": Page(OPERATORS),
     "trigger": Page(OPERATORS, of="trigger"),
     "schedules": Page(READERS),
+    "schedule": Page(READERS, of="schedule"),
+    "schedule-run": Page(None, "schedule.run", "schedule"),
+    "schedule-enable": Page(None, "schedule.enable", "schedule"),
+    "schedule-disable": Page(None, "schedule.disable", "schedule"),
+    "schedule-pause": Page(READERS, "schedule.pause", "schedule", {"lasts": "900"}),
+    "schedule-resume": Page(None, "schedule.resume", "schedule"),
+    "schedule-skip": Page(None, "schedule.skip", "schedule"),
+    "schedule-backfill": Page(
+        READERS, "schedule.backfill", "schedule", {"begin": "2026-11-01T00:00", "end": "2026-11-01T12:00"}
+    ),
+    "schedule-edit": Page(READERS, "schedule.edit", "schedule", {"jitter": "1", "every": "60"}),
     "coverage": Page(READERS),
     "gaps": Page(READERS),
     "quarantine": Page(READERS),
@@ -247,6 +268,7 @@ class Things:
     alert: int
     silenced_alert: int
     rule: int
+    schedule: int
 
     def part(self, name: str) -> Any:
         """What stands in an address for a thing of this name."""
@@ -280,6 +302,7 @@ def things(db: None) -> Things:
     return Things(
         task, failed.pk, running.pk, "w1@h", worker.pk, action.pk, _begun_bulk(), trigger.pk,
         _letters(failed), channel.pk, firing.pk, silenced.pk, rule.pk,
+        _a_schedule(task),
     )  # fmt: skip
 
 
@@ -289,6 +312,12 @@ def _letters(failed: Job) -> int:
     DeadLetter.objects.create(key="sha256:1", why="unreadable", raw="e30=", headers="{}", **common)
     job = DeadLetter.objects.create(key="failed", why="retries", job_id=failed.pk, task_id="failed", **common)
     return job.pk
+
+
+def _a_schedule(task: str) -> int:
+    often = IntervalSchedule.objects.create(every=60, period="seconds")
+    row = PeriodicTask.objects.create(name="a schedule", task=task, queue="low", interval=often)
+    return int(row.pk)
 
 
 def _job(state: str, task: str, now: datetime) -> Job:
@@ -352,6 +381,18 @@ SAMPLES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "worker.events": lambda things: {"worker": things.worker},
     "task.rate-limit": lambda things: {"worker": things.worker},
     "task.time-limits": lambda things: {"worker": things.worker},
+    "schedule.run": lambda things: {"schedule": things.schedule},
+    "schedule.enable": lambda things: {"schedule": things.schedule},
+    "schedule.disable": lambda things: {"schedule": things.schedule},
+    "schedule.pause": lambda things: {"schedule": things.schedule},
+    "schedule.resume": lambda things: {"schedule": things.schedule},
+    "schedule.skip": lambda things: {"schedule": things.schedule},
+    "schedule.edit": lambda things: {"schedule": things.schedule},
+    "schedule.backfill": lambda things: {
+        "schedule": things.schedule,
+        "begin": datetime(2026, 11, 1, tzinfo=UTC),
+        "end": datetime(2026, 11, 1, 12, tzinfo=UTC),
+    },
 }
 # What a required field holds that a sample does not give.
 FILLING: dict[str, Any] = {"queue": "low", "confirm": "low", "task": "a.task", "rate": "10/m", "on": True}
@@ -379,6 +420,7 @@ def wishes() -> list[Any]:
     alerts = list(Alert.objects.order_by("pk").values_list("pk", "acknowledged_by", "silenced_by", "note"))
     rules = list(Rule.objects.order_by("pk").values_list("pk", "enabled", "note", "params"))
     waiting = DeadLetter.objects.filter(settled="").count()
+    schedules = list(PeriodicTask.objects.order_by("pk").values_list("enabled", "interval", "policy"))
     return [*(model.objects.count() for model in WISHES), states, alerts, rules, waiting]
 
 

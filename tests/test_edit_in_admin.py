@@ -288,3 +288,54 @@ def test_no_password_is_changed_while_the_installation_is_read_only(
     ops.refresh_from_db()
     assert ops.check_password("a long night at the desk")
     assert told(Action.objects.get()) == ("account.password", "account", "ops", "refused", "read_only")
+
+
+CRONTABS = "/admin/django_celery_beat/crontabschedule/"
+
+
+def fields_of(cron: CrontabSchedule, **changed: str) -> dict[str, str]:
+    names = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week", "timezone")
+    return {name: str(getattr(cron, name)) for name in names} | changed
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"minute": "1--100000000"},
+        {"minute": "1-100000000"},
+        {"hour": "*/0"},
+        {"day_of_month": "30", "month_of_year": "2"},
+        {"day_of_week": "7"},
+        {"minute": ",".join(["0-59"] * 40)},
+    ],
+)
+def test_what_beat_could_not_run_is_refused_at_once(
+    client: Client, editor: User, changed: dict[str, str]
+) -> None:
+    if changed.get("minute", "").startswith("0-59"):
+        changed = {"minute": changed["minute"] + ",x"}
+    cron = CrontabSchedule.objects.create(minute="5")
+    for where in (f"{CRONTABS}{cron.pk}/change/", f"{CRONTABS}add/"):
+        answer = client.post(where, fields_of(cron, **changed))
+        assert (answer.status_code, "errornote" in answer.content.decode()) == (200, True)
+    cron.refresh_from_db()
+    assert (cron.minute, CrontabSchedule.objects.count()) == ("5", 1)
+    assert client.post(f"{CRONTABS}{cron.pk}/change/", fields_of(cron, minute="6")).status_code == 302
+
+
+def test_a_schedule_whose_arguments_are_no_arguments_is_refused(
+    client: Client, editor: User, schedule: PeriodicTask, often: IntervalSchedule
+) -> None:
+    answer = client.post(address(schedule), form(schedule, often, args="{}"))
+    assert (answer.status_code, "args is not a JSON list" in answer.content.decode()) == (200, True)
+    assert not Action.objects.exists()
+
+
+def test_a_crontab_that_several_share_is_changed_for_none_by_accident(client: Client, editor: User) -> None:
+    cron = CrontabSchedule.objects.create(minute="5")
+    for name in ("one", "two"):
+        PeriodicTask.objects.create(name=name, task="shop.report", queue="low", crontab=cron)
+    answer = client.post(f"{CRONTABS}{cron.pk}/change/", fields_of(cron, minute="6"))
+    assert (answer.status_code, "2 schedules share this one" in answer.content.decode()) == (200, True)
+    cron.refresh_from_db()
+    assert cron.minute == "5"

@@ -14,7 +14,7 @@ from jobs.store.turns import written
 
 MOST = 500
 # Their `after` holds the id of the job that they publish; without one they are done once it is all published.
-PUBLISHING = ("job.retry", "job.rerun", "task.run", "dead.requeue")
+PUBLISHING = ("job.retry", "job.rerun", "task.run", "dead.requeue", "schedule.run")
 # So long after it was asked for, a published job of which nobody has heard is given up.
 LONGEST_WAIT = timedelta(days=1)
 

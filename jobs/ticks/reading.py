@@ -9,7 +9,7 @@ from typing import Literal
 from django_celery_beat.models import PeriodicTask
 
 from jobs.liveness import seconds_since
-from jobs.models import BeatLease, Heartbeat, Tick, Timeline
+from jobs.models import Heartbeat, Tick, Timeline
 from jobs.ticks.deciding import GRACE
 
 # Beat says every two seconds that it lives.
@@ -82,12 +82,11 @@ def _missed(tick: Tick, schedule: PeriodicTask | None) -> Missed:
 
 
 def beat_state(now: datetime) -> BeatState:
-    """How Beat is; three statements over small tables."""
+    """How Beat is; two statements over small tables."""
     heartbeat = Heartbeat.objects.filter(name="beat").first()
-    lease = BeatLease.objects.filter(name=BeatLease.NAME).first()
-    where = (lease.host, lease.pid) if lease else ("", 0)
     if heartbeat is None:
-        return BeatState("never", None, None, *where)
+        return BeatState("never", None, None)
+    where = (heartbeat.host, heartbeat.pid)
     overdue = _overdue_since(now)
     if seconds_since(heartbeat.at, now) > SILENT_AFTER:
         return BeatState("silent", heartbeat.at, overdue, *where)
@@ -95,6 +94,7 @@ def beat_state(now: datetime) -> BeatState:
 
 
 def _overdue_since(now: datetime) -> datetime | None:
+    """Since when a tick waits that Beat should have decided; None while none does."""
     waits = Timeline.objects.filter(next_at__lt=now - STALLED_AFTER, schedule__enabled=True)
     found: datetime | None = waits.order_by("next_at").values_list("next_at", flat=True).first()
     return found
