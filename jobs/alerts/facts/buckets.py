@@ -18,12 +18,18 @@ BY_MINUTE_UP_TO = timedelta(hours=6)
 REMEMBERED = timedelta(days=30)
 USUAL_KEPT_FOR = timedelta(minutes=5)
 
+# No window of a percentile is longer.
+SKETCHES_KEPT_FOR = timedelta(hours=1, minutes=1)
+
+# A minute, its place and a measure.
+SketchKey = tuple[int, Place, str]
+
 
 @dataclass
 class Memory:
     """Sketches of minutes by what was counted when they were read, and what is usual. A cache, no source."""
 
-    sketches: dict[tuple[int, Place], tuple[tuple[int, int], Sketches]] = field(default_factory=dict)
+    sketches: dict[SketchKey, tuple[tuple[int, int], Sketch]] = field(default_factory=dict)
     usual: dict[int, tuple[datetime, EndsBy]] = field(default_factory=dict)
 
     def forget_before(self, minute: int) -> None:
@@ -72,32 +78,31 @@ def read_sketches(
     cluster_id: int, now: datetime, window: timedelta, measure: str, memory: Memory
 ) -> dict[Place, Sketch]:
     """What jobs that ended took, of the minutes that a window touches; those are read that have changed."""
-    first = minute_of(now - window)
-    rows = _of(cluster_id, Bucket.MINUTE).filter(start__gte=first)
-    counts = {
-        (start, Place(task, queue)): (good, bad)
-        for start, task, queue, good, bad in rows.order_by().values_list(
-            "start", "task", "queue", "succeeded", "failed"
-        )
+    rows = _of(cluster_id, Bucket.MINUTE).filter(start__gte=minute_of(now - window))
+    columns = ("start", "task", "queue", "succeeded", "failed")
+    counts: dict[SketchKey, tuple[int, int]] = {
+        (start, Place(task, queue), measure): (good, bad)
+        for start, task, queue, good, bad in rows.order_by().values_list(*columns)
         if good or bad
     }
-    _read_changed(rows, counts, memory)
+    memory.forget_before(minute_of(now - SKETCHES_KEPT_FOR))
+    _read_changed(rows, counts, memory, measure)
     merged: dict[Place, Sketch] = {}
     for key in counts:
         if key in memory.sketches:
-            merged.setdefault(key[1], Sketch()).merge(memory.sketches[key][1].ended(measure))
+            merged.setdefault(key[1], Sketch()).merge(memory.sketches[key][1])
     return merged
 
 
 def _read_changed(
-    rows: QuerySet[Bucket], counts: dict[tuple[int, Place], tuple[int, int]], memory: Memory
+    rows: QuerySet[Bucket], counts: dict[SketchKey, tuple[int, int]], memory: Memory, measure: str
 ) -> None:
     changed = {key for key, told in counts.items() if memory.sketches.get(key, (None,))[0] != told}
-    minutes = {start for start, _ in changed}
     columns = ("start", "task", "queue", "succeeded", "failed", "sketches")
+    minutes = {start for start, _, _ in changed}
     for start, task, queue, good, bad, text in rows.filter(start__in=minutes).values_list(*columns):
-        if (key := (start, Place(task, queue))) in changed:
-            memory.sketches[key] = ((good, bad), Sketches.loads(text))
+        if (key := (start, Place(task, queue), measure)) in changed:
+            memory.sketches[key] = ((good, bad), Sketches.loads(text).ended(measure))
 
 
 def success_facts(ends: EndsBy, last: dict[str, datetime]) -> list[SuccessFacts]:
