@@ -20,6 +20,8 @@ from tests.harness.processes import python
 from tests.receivers import Received, mute, web
 
 CAUSES, HANGING = 8, 10
+# Whether the monitor has looked at rules yet.
+LOOKS = "SELECT count(*) FROM nightdesk_jobs_heartbeat WHERE name = 'alerts'"
 LONGEST = 120.0
 ALLOWED = {"WEBHOOK_ALLOW": "http,private", "WEBHOOK_SECRETS": "default:a secret for benchmarks"}
 
@@ -33,6 +35,7 @@ def measure(vendor: str) -> list[Row]:
         _prepare(here, answers, hangs)
         monitor = _monitor(here)
         stack.callback(monitor.stop)
+        eventually(lambda: here.number(LOOKS) > 0, LONGEST)
         # The first ones are told while all those that hang take their places.
         took = [_one(here, answers, f"measured-{number}") for number in range(CAUSES)]
     what = f"cause to message, {HANGING} others hang, {LABELS[vendor]}"

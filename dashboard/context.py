@@ -11,7 +11,8 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
 from dashboard.visitors import oversees, scope_of_visitor, user_of
-from jobs import access, dead_letters, live, scopes
+from jobs import access, dead_letters, scopes
+from jobs.alert_frame import count
 from jobs.history import Memory
 from jobs.models import Cluster
 from jobs.overview import record
@@ -40,5 +41,5 @@ def _side(request: HttpRequest) -> dict[str, int]:
 
 
 def _alerting(request: HttpRequest) -> dict[str, Any]:
-    """How many alerts fire that the visitor may see: the same dict as the frame."""
-    return live.alerts(Cluster.DEFAULT_ID, scope_of_visitor(request), timezone.now())
+    """How many alerts fire that the visitor may see: as in the frame, which tells of the monitor, too."""
+    return count(Cluster.DEFAULT_ID, scopes.named(scope_of_visitor(request)), timezone.now())

@@ -12,13 +12,20 @@ from jobs.job_frame import epoch
 from jobs.liveness import heartbeat_state
 from jobs.models import Alert, Heartbeat
 from jobs.models.alerts import AlertState, Severity
+from jobs.scopes import Scope
 
 Frame = dict[str, Any]
 
 
 def alerts(cluster_id: int, scope: str, now: datetime) -> Frame:
     """The `alerts` dict of docs/frames.md: of what the scope shows."""
-    rows = Alert.objects.within(scopes.named(scope)).filter(cluster=cluster_id, resolved_at=None)
+    counted = count(cluster_id, scopes.named(scope), now)
+    return {"topic": f"alerts.{scope}", "at": now.timestamp(), **counted, "monitor": _monitor(now)}
+
+
+def count(cluster_id: int, scope: Scope, now: datetime) -> Frame:
+    """How many fire, and how bad; one statement."""
+    rows = Alert.objects.within(scope).filter(cluster=cluster_id, resolved_at=None)
     firing = Q(state=AlertState.FIRING) & ~silenced(now)
     unowned = firing & Q(acknowledged_at=None)
     counts = rows.aggregate(
@@ -30,15 +37,12 @@ def alerts(cluster_id: int, scope: str, now: datetime) -> Frame:
     )
     worst = next((level.value for level in Severity if counts[level.value]), None)
     return {
-        "topic": f"alerts.{scope}",
-        "at": now.timestamp(),
         "firing": counts["firing_"],
         "unowned": sum(counts[level.value] for level in Severity),
         "silenced": counts["silenced_"],
         "pending": counts["pending_"],
         "tone": worst or ("acknowledged" if counts["firing_"] else None),
         "since": epoch(counts["since_"]),
-        "monitor": _monitor(now),
     }
 
 

@@ -421,7 +421,7 @@ def wishes() -> list[Any]:
     rules = list(Rule.objects.order_by("pk").values_list("pk", "enabled", "note", "params"))
     waiting = DeadLetter.objects.filter(settled="").count()
     schedules = list(PeriodicTask.objects.order_by("pk").values_list("enabled", "interval", "policy"))
-    return [*(model.objects.count() for model in WISHES), states, alerts, rules, waiting]
+    return [*(model.objects.count() for model in WISHES), states, alerts, rules, waiting, schedules]
 
 
 # Nothing is forgotten

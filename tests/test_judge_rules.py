@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import connection
+from django.db.migrations.loader import MigrationLoader
 
 from jobs.access import Span
 from jobs.alerts import judging, kinds
@@ -269,3 +271,9 @@ def test_the_first_start_brings_a_rule_of_each_kind_and_the_next_one_leaves_edit
     ensure_rules()
     assert Rule.objects.get(built_in="depth").name == "long queues"
     assert set(Rule.objects.values_list("built_in", flat=True)) == set(BUILT_IN)
+
+
+@pytest.mark.django_db
+def test_a_database_from_before_there_were_rules_is_left_alone() -> None:
+    before = MigrationLoader(connection).project_state(("nightdesk_jobs", "0019_published_retries"))
+    ensure_rules(apps=before.apps)

@@ -22,7 +22,7 @@ from dashboard.context import memory
 from dashboard.visitors import cluster_id_of, scope_of_visitor, user_of
 from jobs import alert_trends, live, scopes
 from jobs.alert_story import story
-from jobs.models import Alert, Notice
+from jobs.models import Alert, Notice, Rule
 
 LAST_ID = 2**63 - 1
 SHOWN = 10
@@ -59,13 +59,17 @@ def index(request: HttpRequest) -> HttpResponse:
     filters = Filters(request.GET, alert_rows.queues_known(cluster_id, user), alert_rows.teams_known())
     asked = filters.asked() if filters.is_valid() else Asked()
     history, older = alert_rows.read_history(asked, cluster_id, user, now)
+    standing = alert_rows.read_open(asked, cluster_id, user, now, memory)
+    told = bool(asked.queue or asked.team)
     context = {
         "frame": live.alerts(cluster_id, scope_of_visitor(request), now),
-        "open": alert_rows.read_open(asked, cluster_id, user, now, memory),
+        "open": standing,
+        "something": told or bool(history or standing.firing or standing.silenced or standing.pending),
+        "rules_on": Rule.objects.filter(enabled=True).count(),
         "history": history,
         "older": _older(request, older),
         "filters": filters,
-        "filtered": bool(asked.queue or asked.team),
+        "filtered": told,
         "first_page": asked.before is None,
     }
     return render(request, "alerts/list.html", context, status=200 if filters.is_valid() else 400)

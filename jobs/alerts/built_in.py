@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.apps import apps as installed
+from django.apps.registry import Apps
 from django.db import transaction
 
+from jobs.access import APP
 from jobs.models import Rule
 from jobs.models.alerts import Kind, Severity
 
@@ -65,17 +68,25 @@ BUILT_IN: dict[str, BuiltIn] = {
 }
 
 
-def ensure_rules(**_: Any) -> None:
-    """Make those that are missing. One that a person's rule has taken the name of waits for another start."""
-    made = set(Rule.objects.exclude(built_in=None).values_list("built_in", flat=True))
-    names = set(Rule.objects.values_list("name", flat=True))
+def ensure_rules(apps: Apps | None = None, **_: Any) -> None:
+    """Make those that are missing; `apps` are those of a migration, maybe from before there were rules.
+
+    One that a person's rule has taken the name of waits for another start.
+    """
+    try:
+        model: type[Rule] = (apps or installed).get_model(APP, "Rule")
+    except LookupError:
+        return
+    made = set(model.objects.exclude(built_in=None).values_list("built_in", flat=True))
+    names = set(model.objects.values_list("name", flat=True))
     missing = {key: each for key, each in BUILT_IN.items() if key not in made and each.name not in names}
     with transaction.atomic():
-        Rule.objects.bulk_create([_row(key, each) for key, each in missing.items()], ignore_conflicts=True)
+        rows = [_row(model, key, each) for key, each in missing.items()]
+        model.objects.bulk_create(rows, ignore_conflicts=True)
 
 
-def _row(key: str, each: BuiltIn) -> Rule:
-    return Rule(
+def _row(model: type[Rule], key: str, each: BuiltIn) -> Rule:
+    return model(
         built_in=key,
         name=each.name,
         kind=each.kind,

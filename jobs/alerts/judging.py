@@ -14,7 +14,6 @@ from jobs.alerts.shapes import (
     Ends,
     EndsBy,
     ErrorFacts,
-    Place,
     QueueFacts,
     SketchesBy,
     StreamFacts,
@@ -22,10 +21,13 @@ from jobs.alerts.shapes import (
     TickFacts,
     WorkerFacts,
     grouped,
-    queues_of,
+    queue_of_each,
 )
 from jobs.models.alerts import About
 from jobs.rollups import UNKNOWN, Sketch
+
+# Of each task its only queue, if it has just one.
+Queues = Mapping[str, str | None]
 
 # How sure to be that a share has risen: 99.5 %.
 SURE = 2.576
@@ -37,8 +39,9 @@ USUAL_OF = 100
 
 def failure_share(params: kinds.FailureShare, ends: EndsBy) -> Findings:
     """`value` is the share of failures."""
+    queues = queue_of_each(ends)
     return [
-        _counted(params.by, name, each, each.share is not None and each.share > params.more_than, ends, {})
+        _counted(params.by, name, each, each.share is not None and each.share > params.more_than, queues, {})
         for name, each in grouped(ends, params.by).items()
         if each.all >= params.at_least and name != UNKNOWN
     ]
@@ -47,19 +50,20 @@ def failure_share(params: kinds.FailureShare, ends: EndsBy) -> Findings:
 def failure_rise(params: kinds.FailureRise, ends: EndsBy, before: EndsBy) -> Findings:
     """`usual` is the share of the days before; what has none is not judged."""
     usual = {name: each for name, each in grouped(before, params.by).items() if each.all >= USUAL_OF}
+    queues = queue_of_each(ends)
     return [
-        _risen(params, name, each, usual[name], ends)
+        _risen(params, name, each, usual[name], queues)
         for name, each in grouped(ends, params.by).items()
         if name in usual and each.all >= params.at_least and name != UNKNOWN
     ]
 
 
-def _risen(params: kinds.FailureRise, name: str, now: Ends, usual: Ends, ends: EndsBy) -> Finding:
+def _risen(params: kinds.FailureRise, name: str, now: Ends, usual: Ends, queues: Queues) -> Finding:
     # As if one more had failed: where none did, the share is not surely 0.
     limit = params.times * (usual.failed + 1) / (usual.all + 2)
     matters = now.failed >= FEWEST and (now.share or 0.0) > params.more_than
     holds = matters and surely_at_least(now) > limit
-    return _counted(params.by, name, now, holds, ends, {"usual": usual.share, "limit": limit})
+    return _counted(params.by, name, now, holds, queues, {"usual": usual.share, "limit": limit})
 
 
 def surely_at_least(ends: Ends) -> float:
@@ -71,15 +75,15 @@ def surely_at_least(ends: Ends) -> float:
     return max(0.0, (middle - spread) / (1 + z * z / n))
 
 
-def _counted(by: str, name: str, ends: Ends, holds: bool, among: Iterable[Place], more: Evidence) -> Finding:
+def _counted(by: str, name: str, ends: Ends, holds: bool, queues: Queues, more: Evidence) -> Finding:
     evidence = {"value": ends.share, "failed": ends.failed, "ended": ends.all, **more}
-    return _about(by, name, holds, evidence, among)
+    return _about(by, name, holds, evidence, queues)
 
 
-def _about(by: str, name: str, holds: bool | None, evidence: Evidence, among: Iterable[Place]) -> Finding:
+def _about(by: str, name: str, holds: bool | None, evidence: Evidence, queues: Queues) -> Finding:
     if by == "queue":
         return of_queue(name, holds, evidence)
-    return of_task(name, holds, evidence, only(queues_of(among, name)))
+    return of_task(name, holds, evidence, queues[name])
 
 
 def slow(params: kinds.Slow, sketches: SketchesBy) -> Findings:
@@ -87,17 +91,18 @@ def slow(params: kinds.Slow, sketches: SketchesBy) -> Findings:
     groups: dict[str, Sketch] = {}
     for place, sketch in sketches.items():
         groups.setdefault(getattr(place, params.by), Sketch()).merge(sketch)
+    queues = queue_of_each(sketches)
     return [
-        _slow(params, name, sketch, sketches)
+        _slow(params, name, sketch, queues)
         for name, sketch in groups.items()
         if sketch.count >= params.at_least and name != UNKNOWN
     ]
 
 
-def _slow(params: kinds.Slow, name: str, sketch: Sketch, among: Iterable[Place]) -> Finding:
+def _slow(params: kinds.Slow, name: str, sketch: Sketch, queues: Queues) -> Finding:
     value = sketch.quantile(params.percentile)
     evidence = {"value": value, "limit": params.more_than, "jobs": sketch.count}
-    return _about(params.by, name, None if value is None else value > params.more_than, evidence, among)
+    return _about(params.by, name, None if value is None else value > params.more_than, evidence, queues)
 
 
 def oldest(params: kinds.Oldest, queues: Iterable[QueueFacts]) -> Findings:

@@ -138,6 +138,9 @@ def grouped(ends: EndsBy, by: str) -> dict[str, Ends]:
     return groups
 
 
-def queues_of(places: Iterable[Place], task: str) -> set[str]:
-    """The queues in which a task is counted."""
-    return {place.queue for place in places if place.task == task}
+def queue_of_each(places: Iterable[Place]) -> dict[str, str | None]:
+    """Of each task the only queue in which it is counted; None if there are several."""
+    only: dict[str, str | None] = {}
+    for place in places:
+        only[place.task] = place.queue if only.get(place.task, place.queue) == place.queue else None
+    return only

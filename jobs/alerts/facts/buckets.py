@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.db.models import Max, QuerySet, Sum
 
-from jobs.alerts.shapes import Ends, EndsBy, Place, SuccessFacts, queues_of
+from jobs.alerts.shapes import Ends, EndsBy, Place, SuccessFacts, grouped, queue_of_each
 from jobs.models import Bucket
 from jobs.rollups import Sketch, Sketches
 
@@ -18,12 +18,21 @@ BY_MINUTE_UP_TO = timedelta(hours=6)
 REMEMBERED = timedelta(days=30)
 USUAL_KEPT_FOR = timedelta(minutes=5)
 
+# Thousands of sketches are merged for a percentile, which moves slowly.
+SKETCHES_EVERY = timedelta(seconds=14)
+# No window of a percentile is longer.
+SKETCHES_KEPT_FOR = timedelta(hours=1, minutes=1)
+
+# A minute, its place and a measure.
+SketchKey = tuple[int, Place, str]
+
 
 @dataclass
 class Memory:
     """Sketches of minutes by what was counted when they were read, and what is usual. A cache, no source."""
 
-    sketches: dict[tuple[int, Place], tuple[tuple[int, int], Sketches]] = field(default_factory=dict)
+    sketches: dict[SketchKey, tuple[tuple[int, int], Sketch]] = field(default_factory=dict)
+    merged: dict[tuple[timedelta, str], tuple[datetime, dict[Place, Sketch]]] = field(default_factory=dict)
     usual: dict[int, tuple[datetime, EndsBy]] = field(default_factory=dict)
 
     def forget_before(self, minute: int) -> None:
@@ -71,48 +80,51 @@ def read_taken(cluster_id: int, now: datetime, window: timedelta) -> dict[str, i
 def read_sketches(
     cluster_id: int, now: datetime, window: timedelta, measure: str, memory: Memory
 ) -> dict[Place, Sketch]:
-    """What jobs that ended took, of the minutes that a window touches; those are read that have changed."""
-    first = minute_of(now - window)
-    rows = _of(cluster_id, Bucket.MINUTE).filter(start__gte=first)
-    counts = {
-        (start, Place(task, queue)): (good, bad)
-        for start, task, queue, good, bad in rows.order_by().values_list(
-            "start", "task", "queue", "succeeded", "failed"
-        )
+    """What jobs that ended took, of the minutes that a window touches; looked at again every few seconds."""
+    kept = memory.merged.get((window, measure))
+    if kept is None or not now - SKETCHES_EVERY < kept[0] <= now:
+        kept = memory.merged[window, measure] = (now, _merged(cluster_id, now, window, measure, memory))
+    return kept[1]
+
+
+def _merged(
+    cluster_id: int, now: datetime, window: timedelta, measure: str, memory: Memory
+) -> dict[Place, Sketch]:
+    """Only the minutes are read that have changed."""
+    rows = _of(cluster_id, Bucket.MINUTE).filter(start__gte=minute_of(now - window))
+    columns = ("start", "task", "queue", "succeeded", "failed")
+    counts: dict[SketchKey, tuple[int, int]] = {
+        (start, Place(task, queue), measure): (good, bad)
+        for start, task, queue, good, bad in rows.order_by().values_list(*columns)
         if good or bad
     }
-    _read_changed(rows, counts, memory)
+    memory.forget_before(minute_of(now - SKETCHES_KEPT_FOR))
+    _read_changed(rows, counts, memory, measure)
     merged: dict[Place, Sketch] = {}
     for key in counts:
         if key in memory.sketches:
-            merged.setdefault(key[1], Sketch()).merge(memory.sketches[key][1].ended(measure))
+            merged.setdefault(key[1], Sketch()).merge(memory.sketches[key][1])
     return merged
 
 
 def _read_changed(
-    rows: QuerySet[Bucket], counts: dict[tuple[int, Place], tuple[int, int]], memory: Memory
+    rows: QuerySet[Bucket], counts: dict[SketchKey, tuple[int, int]], memory: Memory, measure: str
 ) -> None:
     changed = {key for key, told in counts.items() if memory.sketches.get(key, (None,))[0] != told}
-    minutes = {start for start, _ in changed}
     columns = ("start", "task", "queue", "succeeded", "failed", "sketches")
+    minutes = {start for start, _, _ in changed}
     for start, task, queue, good, bad, text in rows.filter(start__in=minutes).values_list(*columns):
-        if (key := (start, Place(task, queue))) in changed:
-            memory.sketches[key] = ((good, bad), Sketches.loads(text))
+        if (key := (start, Place(task, queue), measure)) in changed:
+            memory.sketches[key] = ((good, bad), Sketches.loads(text).ended(measure))
 
 
 def success_facts(ends: EndsBy, last: dict[str, datetime]) -> list[SuccessFacts]:
     """How each task ended, with its latest success. Pure."""
-    tasks = {place.task for place in ends} | last.keys()
-    return [_success(task, ends, last.get(task)) for task in sorted(tasks)]
-
-
-def _success(task: str, ends: EndsBy, last: datetime | None) -> SuccessFacts:
-    queues = queues_of(ends, task)
-    whole = Ends()
-    for place, each in ends.items():
-        if place.task == task:
-            whole = whole.and_(each)
-    return SuccessFacts(task, queues.pop() if len(queues) == 1 else None, whole, last)
+    tasks, queues = grouped(ends, "task"), queue_of_each(ends)
+    return [
+        SuccessFacts(task, queues.get(task), tasks.get(task, Ends()), last.get(task))
+        for task in sorted(tasks.keys() | last.keys())
+    ]
 
 
 def read_last_success(cluster_id: int, now: datetime, tasks: Collection[str]) -> dict[str, datetime]:
