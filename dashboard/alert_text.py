@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from dashboard.alert_rows import standing
 from dashboard.alert_words import facts, headline, sentence
+from dashboard.templatetags.nightdesk import BADGES
 from jobs.alert_story import Changed
 from jobs.models import Alert
 
@@ -26,7 +27,7 @@ def summary(alert: Alert, changes: Sequence[Changed], address: str, now: datetim
 
 def _standing(alert: Alert, now: datetime) -> Iterator[str]:
     badge, word = standing(alert, now)
-    yield _("State: %(state)s") % {"state": word or badge}
+    yield _("State: %(state)s") % {"state": word or BADGES[badge][0]}
     yield _("Since: %(since)s") % {"since": _stamp(alert.since)}
     if alert.acknowledged_at is not None:
         said = {"who": alert.acknowledged_by, "at": _stamp(alert.acknowledged_at)}

@@ -201,6 +201,8 @@ def test_the_summary_can_be_copied_as_plain_text(visitor: Client, now: datetime)
     assert "State: Firing" in lines
     assert "Runbook: https://wiki.example.com/no-workers" in lines
     assert lines[-1] == f"http://testserver/alerts/{alert.pk}/"
+    resolved(alert, now)
+    assert "State: Resolved" in visitor.get(f"/alerts/{alert.pk}/").content.decode()
 
 
 def test_related_jobs_are_a_click_away(visitor: Client, now: datetime) -> None:

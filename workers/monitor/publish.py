@@ -154,7 +154,7 @@ class Publisher:
     def alerted(self) -> None:
         """An alert is in another state."""
         with self._lock:
-            self._kinds.update(("alerts", "overview"))
+            self._kinds.add("alerts")
         self._call()
 
     def steered(self) -> None:
