@@ -39,7 +39,7 @@ def hold(self: Any, file: str, done: str) -> str:
     return str(os.getpid())
 
 
-@app.task(**LONG)
+@app.task(**LONG)  # type: ignore[untyped-decorator]
 def take_the_worker_along(file: str) -> None:
     """Kill the whole worker, as whoever runs out of memory in a container does."""
     note.run(file, "ran")
