@@ -39,7 +39,7 @@ class RhythmForm(forms.ModelForm):  # type: ignore[type-arg]
         return cleaned
 
     def _post_clean(self) -> None:
-        super()._post_clean()
+        super()._post_clean()  # type: ignore[misc]
         if not self.errors and (why := problem(PeriodicTask(**{_kind(self.instance): self.instance}))):
             self.add_error(None, why)
 

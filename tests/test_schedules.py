@@ -20,6 +20,7 @@ from django_celery_beat.models import (
     SolarSchedule,
 )
 
+from jobs import outbox
 from jobs.models import Heartbeat, Outgoing, Tick, Timeline
 from tests.harness import Installation, RedisServer, eventually
 from workers.app import app
@@ -208,7 +209,7 @@ def test_a_broken_row_stops_no_other_and_is_logged_once(
     assert PeriodicTask.objects.get(name="broken").enabled
 
 
-class Nasty(Task):  # type: ignore[misc]
+class Nasty(Task[Any, Any]):
     name = "tests.nasty"
 
     def apply_async(self, *_: Any, **__: Any) -> Any:
@@ -237,14 +238,14 @@ def test_a_row_that_no_commit_takes_stops_no_other(
     bad = saved("bad", every(60), last_run_at=overdue)
     for number in range(3):
         saved(f"good {number}", every(60), last_run_at=overdue)
-    put = firing.outbox.put_in_hand
+    put = outbox.put_in_hand
 
     def refuse(messages: list[Any]) -> Any:
         if any(message.headers["periodic_task_name"] == "bad" for message in messages):
             raise IntegrityError("this value")
         return put(messages)
 
-    monkeypatch.setattr(firing.outbox, "put_in_hand", refuse)
+    monkeypatch.setattr(outbox, "put_in_hand", refuse)
     ticked(scheduler)
 
     sent(3)
@@ -285,7 +286,7 @@ def test_an_unwritable_database_makes_no_job_run_twice(
     scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     task = saved("often", every(3600), last_run_at=timezone.now() - timedelta(hours=2))
-    where = {"put_in_hand": firing.outbox, "bulk_create": Tick.objects, "_count": firing}[step]
+    where = {"put_in_hand": outbox, "bulk_create": Tick.objects, "_count": firing}[step]
 
     with monkeypatch.context() as patch:
         patch.setattr(where, step, _raise(OperationalError("database is locked")))
