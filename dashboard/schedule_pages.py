@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 from django.db.models import Q
+from django.utils.dateformat import format as date_format
 from django_celery_beat.models import PeriodicTask
 
 from dashboard.schedule_rows import Schedule
@@ -51,6 +52,11 @@ class Due:
     local: datetime
     fires_at: datetime
     shift: int
+
+    @property
+    def there(self) -> str:
+        """What the clock on the wall shows there; empty where that is UTC."""
+        return "" if self.local.tzinfo is UTC else date_format(self.local, "D H:i T")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ from typing import Any
 import orjson
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-from jobs.models import Action, Alert, Bulk, DeadLetter, Job, QueueSample
+from jobs.models import Action, Alert, Bulk, DeadLetter, Job, QueueSample, Timeline
 from jobs.perform import registered
+from jobs.ticks.plans import rhythm_text
 from tests import tasks
 from tests.api import Program, account, token_of
 from tests.channels import a_channel
@@ -86,6 +90,7 @@ def test_every_command(way: Callable[..., int], installation: Installation, tmp_
     _bulks(desk)
     _channels(desk)
     _alerts(desk)
+    _schedules(desk, tmp_path)
     _workers(desk, name)
     assert desk.done == set(registered.commands), "a new command needs a line here"
 
@@ -174,6 +179,27 @@ def _alerts(desk: Desk) -> None:
     desk.do("rule.disable", rule=rule)
     eventually(lambda: Alert.objects.get(pk=alert).state == "resolved", 60, "it is resolved")
     desk.do("rule.enable", rule=rule)
+
+
+def _schedules(desk: Desk, folder: Path) -> None:
+    note, now = folder / "scheduled", timezone.now()
+    hourly = IntervalSchedule.objects.create(every=1, period="hours")
+    what = {"task": "tests.tasks.note", "queue": "low", "args": orjson.dumps([str(note), "here"]).decode()}
+    row = PeriodicTask.objects.create(name="hourly", interval=hourly, enabled=False, **what)
+    desk.do("schedule.edit", schedule=row.pk, cron="0 * * * *", zone="Europe/Paris", note="by program")
+    desk.do("schedule.enable", schedule=row.pk)
+    desk.do("schedule.skip", schedule=row.pk)
+    desk.do("schedule.pause", schedule=row.pk, lasts=600.0)
+    desk.do("schedule.resume", schedule=row.pk)
+    desk.do("schedule.run", schedule=row.pk)
+    eventually(lambda: note.exists() and note.read_text() == "here\n", 30)
+    row.refresh_from_db()
+    Timeline.objects.create(schedule=row, rhythm=rhythm_text(row), decided_until=now)
+    span = {"begin": (now - timedelta(hours=2)).isoformat(), "end": now.isoformat()}
+    assert desk.ask("schedule.backfill", schedule=row.pk, **span).refusal == "confirm"
+    desk.do("schedule.backfill", schedule=row.pk, confirm=2, **span)
+    eventually(lambda: note.read_text() == "here\n" * 3, 30)
+    desk.do("schedule.disable", schedule=row.pk)
 
 
 def _workers(desk: Desk, name: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from jobs.alerts.facts.look import Facts, Memory
 from jobs.alerts.facts.schedules import read_overdue
@@ -17,6 +18,7 @@ from jobs.models import (
     Alert,
     Bucket,
     Cluster,
+    DeadLetter,
     Heartbeat,
     Job,
     Pause,
@@ -25,6 +27,8 @@ from jobs.models import (
     Rule,
     SeenError,
     Standing,
+    Tick,
+    Timeline,
     Worker,
 )
 from jobs.models.alerts import Kind
@@ -184,27 +188,41 @@ def test_a_dead_worker_is_told_of_as_long_as_its_jobs_are_in_nobody_elses_hands(
     assert found(Kind.WORKER_DEAD) == {"w@h": False}
 
 
-def test_a_schedule_is_overdue_from_its_due_time_on() -> None:
-    every = IntervalSchedule.objects.create(every=60, period=IntervalSchedule.SECONDS)
-    hourly = CrontabSchedule.objects.create(minute="0")
-    midnight = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
-    for name, fields in {
-        "late": {"interval": every, "last_run_at": ago(100)},
-        "in time": {"interval": every, "last_run_at": ago(30)},
-        "off": {"interval": every, "last_run_at": ago(100), "enabled": False},
-        "not yet": {"interval": every, "last_run_at": ago(100), "start_time": NOW + timedelta(days=1)},
-        "over": {"interval": every, "last_run_at": ago(100), "expires": ago(50)},
-        "hourly": {"crontab": hourly, "last_run_at": midnight - timedelta(hours=2, minutes=30)},
-        "broken": {"crontab": CrontabSchedule.objects.create(minute="x"), "last_run_at": ago(100)},
-    }.items():
-        schedule = PeriodicTask.objects.create(name=name, task="t", **fields)
-        PeriodicTask.objects.filter(pk=schedule.pk).update(last_run_at=fields["last_run_at"], **{
-            key: value for key, value in fields.items() if key == "enabled"
-        })  # fmt: skip
-    late = {tick.schedule: tick for tick in read_overdue(NOW, {})}
-    assert set(late) == {"late", "hourly"}
+def scheduled(name: str, next_at: datetime | None, **fields: Any) -> PeriodicTask:
+    every = IntervalSchedule.objects.get_or_create(every=60, period=IntervalSchedule.SECONDS)[0]
+    schedule = PeriodicTask.objects.create(name=name, task="t", interval=every, **fields)
+    Timeline.objects.create(schedule=schedule, rhythm="60 s", decided_until=ago(200), next_at=next_at)
+    return schedule
+
+
+def test_a_schedule_is_overdue_while_beat_has_not_decided_what_is_due() -> None:
+    scheduled("late", ago(40))
+    scheduled("in time", NOW + timedelta(seconds=30))
+    scheduled("off", ago(40), enabled=False)
+    scheduled("over", None)
+    late = {tick.schedule: tick for tick in read_overdue(NOW)}
+    assert set(late) == {"late"}
     assert late["late"].late == pytest.approx(40, abs=1)
-    assert late["hourly"].due == midnight - timedelta(hours=2)
+
+
+def test_a_tick_whose_job_cannot_be_made_is_overdue_until_a_later_one_is_sent() -> None:
+    schedule = scheduled("faulty", NOW + timedelta(seconds=30))
+    missed = {"outcome": "missed", "known_at": ago(90)}
+    Tick.objects.create(schedule=schedule, due=ago(90), reason="faulty", **missed)
+    Tick.objects.create(schedule=schedule, due=ago(150), reason="away", **missed)
+    assert [(tick.schedule, tick.due) for tick in read_overdue(NOW)] == [("faulty", ago(90))]
+    Tick.objects.create(schedule=schedule, due=ago(30), outcome="fired", known_at=ago(30))
+    assert read_overdue(NOW) == []
+
+
+def test_dead_letters_are_told_of_by_task_until_somebody_settles_them(alone: None) -> None:
+    for key, task in (("1", "shop.pay"), ("2", "shop.pay"), ("3", None)):
+        DeadLetter.objects.create(
+            key=key, why="retries", raw="", headers="{}", since=NOW, last_at=NOW, task=task, queue="low"
+        )
+    assert found(Kind.DEAD_LETTERS) == {"shop.pay": True, "dead letters": True}
+    DeadLetter.objects.filter(task="shop.pay").update(settled="discarded")
+    assert found(Kind.DEAD_LETTERS) == {"dead letters": True}
 
 
 def test_the_loop_gives_a_sign_of_life_after_each_look_and_tells_only_of_changes(alone: None) -> None:

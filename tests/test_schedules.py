@@ -21,7 +21,8 @@ from django_celery_beat.models import (
 )
 
 from jobs import outbox
-from jobs.models import Heartbeat, Outgoing, Tick, Timeline
+from jobs.metrics import totals
+from jobs.models import Heartbeat, Outgoing, Tick, Timeline, Total
 from tests.harness import Installation, RedisServer, eventually
 from workers.app import app
 from workers.beat import board, firing
@@ -209,7 +210,7 @@ def test_a_broken_row_stops_no_other_and_is_logged_once(
     assert PeriodicTask.objects.get(name="broken").enabled
 
 
-class Nasty(Task[..., Any]):
+class Nasty(Task[Any, Any]):
     name = "tests.nasty"
 
     def apply_async(self, *_: Any, **__: Any) -> Any:
@@ -264,6 +265,14 @@ def test_a_run_is_saved_at_once_and_overwrites_no_edit(scheduler: Scheduler) -> 
     assert task.last_run_at > timezone.now() - timedelta(minutes=1)
     sent(1)
     assert outcomes(task) == [("missed", "later"), ("fired", "")]
+
+
+def test_what_became_of_ticks_is_counted(scheduler: Scheduler) -> None:
+    saved("often", every(3600), last_run_at=timezone.now() - timedelta(hours=2))
+    for _ in range(2):
+        ticked(scheduler)
+    counted = Total.objects.filter(name=totals.TICKS).order_by("label").values_list("label", "count")
+    assert list(counted) == [("fired", 1), ("missed", 1)]
 
 
 def test_a_stale_save_of_the_row_makes_no_job_run_twice(scheduler: Scheduler) -> None:

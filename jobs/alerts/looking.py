@@ -122,8 +122,6 @@ def _new_error(asked: Asked, facts: Facts) -> Findings:
 
 
 def _dead_letters(asked: Asked, facts: Facts) -> Findings:
-    if facts.dead_letters is None:
-        return None
     dead = [each for each in facts.dead_letters if asked.span.covers(each.task, each.queue)]
     return judging.dead_letters(asked.params, dead)
 

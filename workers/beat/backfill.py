@@ -10,6 +10,7 @@ from django.db.models import F
 from django_celery_beat.models import PeriodicTask
 
 from jobs import outbox
+from jobs.metrics import totals
 from jobs.models import Action, Tick, Timeline
 from jobs.outbox import Message
 from jobs.ticks.deciding import Outcome, Reason, Ruling, due_between
@@ -45,6 +46,7 @@ def fire_again(row: PeriodicTask, dues: Sequence[datetime], action: Action) -> i
     known = {tick.due: tick for tick in Tick.objects.filter(schedule=row.pk, due__in=dues)}
     messages = [message for due in dues if (message := _taken(row, due, known.get(due), action)) is not None]
     outbox.put_all(messages, action)
+    totals.add(totals.TICKS, {Outcome.FIRED: len(messages)})
     return len(messages)
 
 

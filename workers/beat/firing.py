@@ -14,6 +14,7 @@ from django.db.models import F
 from django_celery_beat.models import PeriodicTask
 
 from jobs import outbox
+from jobs.metrics import totals
 from jobs.models import Tick, Timeline
 from jobs.outbox import Message
 from jobs.store.turns import written
@@ -74,12 +75,12 @@ def _settle(work: Round) -> list[Sending]:
     unknown = (_without_known(known[each.schedule], each) for each in work.sendings)
     new = [each for each in unknown if each is not None]
     Tick.objects.bulk_create([row_of(each, work.now) for each in new], batch_size=100)
-    sent = [each for each in new if each.message is not None]
-    for each in work.sendings:
-        row = _covering(known[each.schedule], each.ruling) if each.ruling.count == 1 else None
-        if row is not None and _reopened(row, each, work.now) and each.message is not None:
-            sent.append(each)
-    return sent
+    decided = [*new, *(each for each in work.sendings if _reopened(known[each.schedule], each, work.now))]
+    became: Counter[str] = Counter()
+    for each in decided:
+        became[each.ruling.outcome] += each.ruling.count
+    totals.add(totals.TICKS, became)
+    return [each for each in decided if each.message is not None]
 
 
 def _known(sendings: Iterable[Sending]) -> defaultdict[int, list[Tick]]:
@@ -112,9 +113,10 @@ def _covering(known: Sequence[Tick], ruling: Ruling) -> Tick | None:
     return next((row for row in known if row.due <= ruling.due <= (row.until or row.due)), None)
 
 
-def _reopened(row: Tick, each: Sending, now: datetime) -> bool:
+def _reopened(known: Sequence[Tick], each: Sending, now: datetime) -> bool:
     """Whether a tick that was written down as missed has become something else."""
-    if row.outcome != Outcome.MISSED or each.ruling.outcome == Outcome.MISSED:
+    row = _covering(known, each.ruling) if each.ruling.count == 1 else None
+    if row is None or row.outcome != Outcome.MISSED or each.ruling.outcome == Outcome.MISSED:
         return False
     fresh = row_of(each, now)
     if row.count > 1:
@@ -175,6 +177,7 @@ def let_go(lease: Lease, tick: Tick, message: Message | None, now: datetime) -> 
         lease.fence()
         if not Tick.objects.filter(pk=tick.pk, outcome=Outcome.HELD).update(**changes):
             return False
+        totals.add(totals.TICKS, {changes["outcome"]: 1})
         if message is not None:
             rows = outbox.put_in_hand([message])
             work = Round(now)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from django.db import IntegrityError
 from django_celery_beat.models import PeriodicTask
 
+from jobs.metrics import totals
 from jobs.models import CatchUp, Overlap, Tick, Timeline
 from jobs.store.turns import written
 from jobs.ticks.deciding import GRACE, Outcome, Ruling, decide
@@ -100,6 +101,7 @@ def _store(row: PeriodicTask, rulings: Sequence[Ruling], now: datetime) -> int:
     try:
         with written():
             Tick.objects.bulk_create(rows, batch_size=100)
+            totals.add(totals.TICKS, {Outcome.MISSED: sum(row.count for row in rows)})
             if timeline_of(row) is None:
                 _first_seen(row, rulings[0].due, now)
     except IntegrityError:

@@ -28,7 +28,6 @@ class Memory:
 
     buckets: buckets.Memory = field(default_factory=buckets.Memory)
     errors: errors.Memory = field(default_factory=errors.Memory)
-    schedules: schedules.Memory = field(default_factory=dict)
 
 
 class Facts:
@@ -80,7 +79,7 @@ class Facts:
 
     @cached_property
     def overdue(self) -> list[TickFacts]:
-        return schedules.read_overdue(self.now, self._memory.schedules)
+        return schedules.read_overdue(self.now)
 
     @cached_property
     def beat_silence(self) -> float | None:
@@ -92,7 +91,7 @@ class Facts:
         return errors.read_errors(self.cluster_id, since)
 
     @cached_property
-    def dead_letters(self) -> list[DeadFacts] | None:
+    def dead_letters(self) -> list[DeadFacts]:
         return dead.read_dead_letters(self.cluster_id)
 
     def stream(self, within: timedelta) -> StreamFacts:

@@ -1,38 +1,22 @@
-"""What schedules owe: due times whose job has not come, as far as django-celery-beat's own tables tell."""
+"""What schedules owe: ticks that are due and that Beat has not decided, and those whose job can't be made."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
-from celery.exceptions import ImproperlyConfigured
-from celery.schedules import ParseException
-from django.core.exceptions import ObjectDoesNotExist
-from django.db.models import Q
+from django.db.models import Exists, OuterRef
 from django_celery_beat.models import PeriodicTask
 
 from jobs.alerts.shapes import TickFacts
 from jobs.liveness import seconds_since
-from jobs.models import Heartbeat
+from jobs.models import Heartbeat, Tick, Timeline
+from jobs.ticks.deciding import Reason
 
-# What the columns of a schedule can do wrong when Celery reads them.
-UNREADABLE: tuple[type[Exception], ...] = (
-    ArithmeticError,
-    AttributeError,
-    ImproperlyConfigured,
-    LookupError,
-    ObjectDoesNotExist,
-    ParseException,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-KINDS = ("interval", "crontab", "solar", "clocked")
 # No grace is shorter, so nothing that is due later need be told.
 SOONEST = timedelta(seconds=1)
-
-# By schedule: what it was when asked, and the due time after its last run.
-Memory = dict[int, tuple[Any, datetime | None]]
+# A tick whose job can't be made is told of until a later one is sent, or for so long.
+FAULTY_FOR = timedelta(hours=26)
+MOST = 1_000
 
 
 def read_beat_silence(now: datetime) -> float | None:
@@ -41,44 +25,29 @@ def read_beat_silence(now: datetime) -> float | None:
     return None if beat is None else seconds_since(beat.at, now)
 
 
-def read_overdue(now: datetime, memory: Memory) -> list[TickFacts]:
-    """The due times that are over; one statement, and only what has changed is asked anew."""
-    tasks = list(_that_run(now))
-    for gone in memory.keys() - {task.pk for task in tasks}:
-        del memory[gone]
-    due = ((task, _due(task, now, memory)) for task in tasks)
-    return [
-        TickFacts(task.name, at, seconds_since(at, now), task.task, task.queue or None)
-        for task, at in due
-        if at is not None and at < now - SOONEST and not (task.expires and at >= task.expires)
-    ]
+def read_overdue(now: datetime) -> list[TickFacts]:
+    """Ticks whose job has not come, the latest known first; two statements."""
+    return [*_undecided(now), *_faulty(now)]
 
 
-def _that_run(now: datetime) -> Any:
-    """Schedules that are to run: neither off, nor done, nor waiting for their first day."""
-    rows = PeriodicTask.objects.filter(enabled=True).select_related(*KINDS)
-    return rows.filter(Q(start_time=None) | Q(start_time__lte=now)).exclude(
-        one_off=True, total_run_count__gt=0
+def _undecided(now: datetime) -> list[TickFacts]:
+    """Those that a pause, a skip or an overlap keeps back are decided."""
+    waiting = Timeline.objects.filter(next_at__lt=now - SOONEST, schedule__enabled=True)
+    rows = waiting.select_related("schedule").order_by("-next_at")[:MOST]
+    return [_told(row.schedule, row.next_at, now) for row in rows if row.next_at is not None]
+
+
+def _faulty(now: datetime) -> list[TickFacts]:
+    sent_since = Tick.objects.filter(
+        schedule=OuterRef("schedule"), due__gt=OuterRef("due"), outcome=Tick.Outcome.FIRED
     )
+    faulty = Tick.objects.filter(
+        outcome=Tick.Outcome.MISSED, reason=Reason.FAULTY, known_at__gte=now - FAULTY_FOR
+    )
+    enabled = PeriodicTask.objects.filter(pk=OuterRef("schedule"), enabled=True)
+    rows = faulty.filter(~Exists(sent_since), Exists(enabled)).select_related("schedule")
+    return [_told(row.schedule, row.due, now) for row in rows.order_by("-known_at")[:MOST]]
 
 
-def _due(task: PeriodicTask, now: datetime, memory: Memory) -> datetime | None:
-    mark = (task.last_run_at, task.date_changed, *(getattr(task, f"{kind}_id") for kind in KINDS))
-    kept = memory.get(task.pk)
-    if kept is None or kept[0] != mark:
-        kept = memory[task.pk] = (mark, _due_after(task, now))
-    return kept[1]
-
-
-def _due_after(task: PeriodicTask, now: datetime) -> datetime | None:
-    """The first due time after its last run, or after it was last edited; None if it can't be read."""
-    last = task.last_run_at or max(filter(None, (task.date_changed, task.start_time)), default=None)
-    if last is None:
-        return None
-    try:
-        schedule = task.schedule
-        schedule.nowfun = lambda: now
-        remaining: timedelta = schedule.remaining_estimate(last)
-        return now + remaining
-    except UNREADABLE:
-        return None
+def _told(schedule: PeriodicTask, due: datetime, now: datetime) -> TickFacts:
+    return TickFacts(schedule.name, due, seconds_since(due, now), schedule.task, schedule.queue or None)
