@@ -70,10 +70,11 @@ class Evidence:
 
 
 def listed(schedules: Sequence[Schedule], rows: Mapping[int, PeriodicTask], scope: Scope) -> list[Listed]:
-    """These rows of the list with their outcomes; three statements."""
+    """These rows of the list with their outcomes, worst first; three statements."""
     ticks = latest_ticks([one.id for one in schedules])
     jobs = jobs_of_ticks([tick for each in ticks.values() for tick in each], scope)
-    return [_listed(one, ticks[one.id], jobs, policy_of(rows[one.id])) for one in schedules]
+    shown = [_listed(one, ticks[one.id], jobs, policy_of(rows[one.id])) for one in schedules]
+    return sorted(shown, key=lambda one: (one.problem is None, not one.strip.last_missed))
 
 
 def _listed(

@@ -46,7 +46,7 @@ class Strip:
     paths: tuple[tuple[str, str], ...]
     label: str
     missed: int
-    failed: int
+    last_missed: bool
 
 
 def latest_ticks(schedules: Collection[int], most: int = SHOWN) -> dict[int, list[Tick]]:
@@ -98,7 +98,12 @@ def strip_of(ticks: Sequence[Tick], jobs: Mapping[str, JobFacts]) -> Strip:
         spans[tone] = spans.get(tone, "") + drawn
     counts = Counter(looks)
     return Strip(
-        SHOWN * PITCH, HEIGHT, tuple(spans.items()), _label(counts), counts["missed"], counts["failed"]
+        SHOWN * PITCH,
+        HEIGHT,
+        tuple(spans.items()),
+        _label(counts),
+        counts["missed"],
+        looks[-1:] == ["missed"],
     )
 
 
