@@ -38,7 +38,7 @@ def test_an_alert_is_followed_from_firing_to_resolved(
 ) -> None:
     rule = a_rule(Kind.NO_CONSUMER, severity=Severity.PAGE, resolve_seconds=0)
     installation.monitor()
-    elsewhere = visit("/jobs/")
+    elsewhere, wall = visit("/jobs/"), visit("/wall/")
     page = visit("/alerts/")
     expect(page.get_by_role("heading", level=1)).to_have_text("Nothing fires", timeout=PATIENCE)
     tasks.note.apply_async((str(tmp_path / "ran"), "here"), queue="high")
@@ -47,6 +47,8 @@ def test_an_alert_is_followed_from_firing_to_resolved(
     expect(elsewhere).to_have_title("(1) Jobs · Nightdesk", timeout=PATIENCE)
     expect(elsewhere.locator(".side .alerts-count")).to_contain_text("1 firing")
     assert "icon-firing" in icon_of(elsewhere)
+    expect(wall.get_by_role("heading", level=1)).to_have_text("1 alert fires", timeout=PATIENCE)
+    expect(wall.locator(".wall-rows")).to_contain_text("No worker reads high")
 
     page.get_by_role("link", name="No worker reads high", exact=True).click()
     expect(page.locator(".lead")).to_contain_text("1 wait, the oldest for")
@@ -62,7 +64,9 @@ def test_an_alert_is_followed_from_firing_to_resolved(
     expect(page.locator("tbody")).to_contain_text("ops")
     expect(elsewhere).to_have_title("Jobs · Nightdesk", timeout=PATIENCE)
     assert "icon-firing" not in icon_of(elsewhere)
-    assert page.evaluate("window.violations") == elsewhere.evaluate("window.violations") == []
+    expect(wall.get_by_role("heading", level=1)).to_have_text("Quiet", timeout=PATIENCE)
+    for each in (page, elsewhere, wall):
+        assert each.evaluate("window.violations") == []
     assert rule.alerts.count() == 1
 
 
