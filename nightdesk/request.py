@@ -24,7 +24,7 @@ class RecordedRequest(Request):
     A delivery is known by when it was taken, in microseconds of the stream's clock.
     """
 
-    _fault: BaseException | None = None
+    _fault: Exception | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
