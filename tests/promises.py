@@ -39,8 +39,8 @@ def hold(self: Any, file: str, done: str) -> str:
     return str(os.getpid())
 
 
-@app.task(**LONG)  # type: ignore[untyped-decorator]
-def take_the_worker_along(file: str) -> None:
+@app.task(bind=True, **LONG)
+def take_the_worker_along(self: Any, file: str) -> None:
     """Kill the whole worker, as whoever runs out of memory in a container does."""
     note.run(file, "ran")
     os.kill(os.getppid(), signal.SIGKILL)
