@@ -61,7 +61,8 @@ def broker(rabbit: RabbitServer, monkeypatch: pytest.MonkeyPatch, redis_url: str
 def speak_to(**settings: Any) -> None:
     """Have this process's Celery publish there, and forget the connections that it has."""
     app.conf.update(settings)
-    app._pool = app.amqp._producer_pool = None  # type: ignore[attr-defined]
+    celery: Any = app
+    celery._pool = celery.amqp._producer_pool = None
 
 
 @pytest.fixture
