@@ -179,6 +179,9 @@ def way_of(alert: Alert) -> Way | None:
     """Where to go from here."""
     if alert.rule.kind in (Kind.MISSED_TICK, Kind.BEAT_SILENT):
         return Way(gettext_lazy("Schedules"), reverse("schedules"))
+    if alert.rule.kind == Kind.DEAD_LETTERS:
+        of_task = f"?{urlencode({'task': alert.task})}" if alert.task else ""
+        return Way(gettext_lazy("Dead letters"), reverse("dead-letters") + of_task)
     if alert.rule.kind == Kind.WORKER_DEAD:
         return _worker(alert.key)
     if alert.task is not None:
