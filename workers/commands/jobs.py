@@ -49,13 +49,14 @@ def find(task_id: str, cluster_id: int, user: User) -> Job:
 
 
 def _first(jobs: Visible) -> Job:
-    job: Job | None = jobs.select_related("payload").first()
+    job: Job | None = jobs.first()
     if job is None:
         raise Refused("missing", _("No such job is recorded."))
     return job
 
 
 def payload_of(job: Job) -> Payload | None:
+    """What the job carries: much, and read only where it is asked for."""
     found: Payload | None = getattr(job, "payload", None)
     return found
 
@@ -63,8 +64,12 @@ def payload_of(job: Job) -> Payload | None:
 def ask_to_revoke(job: Job, action: Action, *, terminate: bool = False, signal: str = "SIGTERM") -> None:
     """Wish that this job shall not run (any more), in the transaction at hand."""
     wish = {"terminate": terminate, "signal": signal, "asked_at": datetime.now(UTC), "action": action}
-    Revocation.objects.update_or_create(
-        cluster=job.cluster, task_id=job.task_id, defaults={**wish, "told_at": None}
+    row = Revocation(cluster_id=job.cluster_id, task_id=job.task_id, **wish)
+    Revocation.objects.bulk_create(
+        [row],
+        update_conflicts=True,
+        unique_fields=["cluster", "task_id"],
+        update_fields=[*wish, "told_at"],
     )
 
 
