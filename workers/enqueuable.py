@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.conf import settings
 from django.db import models
 from kombu.utils import json
 
+from jobs.outbox import Message
 from workers.amqp import Caught
 from workers.app import app
 from workers.signatures import is_known
@@ -50,6 +52,21 @@ def fitting_body(caught: Caught) -> str:
             "store what is large, and pass its id"
         )
     return body
+
+
+def message_of(caught: Caught, due_at: datetime | None = None, *, told: bool = False) -> Message:
+    """What the outbox is to hold of it. Raises EnqueueError, as `fitting_body`."""
+    return Message(
+        task_id=caught.headers["id"],
+        task=caught.task,
+        queue=caught.queue,
+        body=fitting_body(caught),
+        headers=caught.headers,
+        properties={name: value for name, value in caught.properties.items() if name != "priority"},
+        priority=caught.properties.get("priority"),
+        due_at=due_at,
+        told=told,
+    )
 
 
 def _unfit(value: Any, place: str) -> str | None:

@@ -31,7 +31,7 @@ from jobs.routes import HIGHEST_PRIORITY
 from workers.amqp import Caught, collecting
 from workers.app import app
 from workers.dispatch import dispatcher
-from workers.enqueuable import EnqueueError, fitting_body, known_task, nearest
+from workers.enqueuable import EnqueueError, known_task, message_of, nearest
 from workers.many import caught_many
 
 Seconds = float | timedelta
@@ -212,17 +212,7 @@ class Options:
         due_at = None if eta is None else datetime.fromisoformat(eta)
         if due_at is not None and due_at.tzinfo is None:
             raise EnqueueError(f"{caught.task}: eta must be aware of its time zone")
-        return Message(
-            task_id=caught.headers["id"],
-            task=caught.task,
-            queue=caught.queue,
-            body=fitting_body(caught),
-            headers=caught.headers,
-            properties={name: value for name, value in caught.properties.items() if name != "priority"},
-            priority=caught.properties.get("priority"),
-            due_at=due_at,
-            told=self.withdrawable,
-        )
+        return message_of(caught, due_at, told=self.withdrawable)
 
     @staticmethod
     def _put(messages: Sequence[Message]) -> None:

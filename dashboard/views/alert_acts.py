@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -15,44 +13,18 @@ from django.views.decorators.http import require_POST
 
 from dashboard.acting import act, asking
 from dashboard.alert_rows import row_of
+from dashboard.how_long import A_WEEK, A_WHILE, HOUR, UNTIL, HowLong
 from dashboard.views.alerts import alert_of
 from jobs.values import storable
 from workers.commands.alerts import LONGEST_NOTE, Acknowledge, Note, Silence, Unsilence
 
-MINUTE, HOUR, DAY = 60, 3600, 86_400
 
+class SilenceForm(HowLong):
+    """For how long nobody is told."""
 
-class SilenceForm(forms.Form):
-    """For how long: some time from now, or until a moment."""
-
-    LASTS = (
-        (str(15 * MINUTE), gettext_lazy("15 minutes")),
-        (str(HOUR), gettext_lazy("1 hour")),
-        (str(4 * HOUR), gettext_lazy("4 hours")),
-        (str(DAY), gettext_lazy("1 day")),
-        (str(7 * DAY), gettext_lazy("7 days")),
-        ("until", gettext_lazy("Until the moment below")),
+    lasts = forms.ChoiceField(
+        label=gettext_lazy("How long"), choices=(*A_WHILE, A_WEEK, UNTIL), initial=str(HOUR)
     )
-    lasts = forms.ChoiceField(label=gettext_lazy("How long"), choices=LASTS, initial=str(HOUR))
-    until = forms.DateTimeField(
-        label=gettext_lazy("Until (UTC)"),
-        required=False,
-        widget=forms.DateTimeInput(
-            attrs={"class": "input", "type": "datetime-local"}, format="%Y-%m-%dT%H:%M"
-        ),
-        input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
-    )
-
-    def clean(self) -> dict[str, object]:
-        cleaned: dict[str, object] = super().clean() or {}
-        if cleaned.get("lasts") == "until" and not cleaned.get("until") and "until" not in self.errors:
-            self.add_error("until", _("Say until when."))
-        return cleaned
-
-    def end(self) -> dict[str, Any]:
-        """What the command is to know of it."""
-        lasts = self.cleaned_data["lasts"]
-        return {"until": self.cleaned_data["until"]} if lasts == "until" else {"lasts": float(lasts)}
 
 
 @require_POST

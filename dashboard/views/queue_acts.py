@@ -12,46 +12,24 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from dashboard.acting import act, asking
+from dashboard.how_long import A_WHILE, UNTIL, HowLong
 from dashboard.views.queues import frame_of
 from dashboard.visitors import cluster_id_of
 from workers.commands.queues import PauseQueue, PurgeQueue, ResumeQueue
 
-MINUTE, HOUR, DAY = 60, 3600, 86_400
 
+class PauseForm(HowLong):
+    """How long a pause is to last; without an end until somebody resumes."""
 
-class PauseForm(forms.Form):
-    """How long a pause is to last: some time from now, or up to a moment, or until somebody resumes."""
-
-    LASTS = (
-        ("", gettext_lazy("Until somebody resumes it")),
-        (str(15 * MINUTE), gettext_lazy("15 minutes")),
-        (str(HOUR), gettext_lazy("1 hour")),
-        (str(4 * HOUR), gettext_lazy("4 hours")),
-        (str(DAY), gettext_lazy("1 day")),
-        ("until", gettext_lazy("Until the moment below")),
-    )
-    lasts = forms.ChoiceField(label=gettext_lazy("How long"), choices=LASTS, required=False)
-    until = forms.DateTimeField(
-        label=gettext_lazy("Resumes by itself at (UTC)"),
+    lasts = forms.ChoiceField(
+        label=gettext_lazy("How long"),
+        choices=(("", gettext_lazy("Until somebody resumes it")), *A_WHILE, UNTIL),
         required=False,
-        widget=forms.DateTimeInput(
-            attrs={"class": "input", "type": "datetime-local"}, format="%Y-%m-%dT%H:%M"
-        ),
-        input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
     )
 
-    def clean(self) -> dict[str, object]:
-        cleaned: dict[str, object] = super().clean() or {}
-        if cleaned.get("lasts") == "until" and not cleaned.get("until") and "until" not in self.errors:
-            self.add_error("until", _("Say until when."))
-        return cleaned
-
-    def end(self) -> dict[str, Any]:
-        """What the command is to know of it."""
-        lasts = self.cleaned_data["lasts"]
-        if lasts == "until":
-            return {"until": self.cleaned_data["until"]}
-        return {"lasts": float(lasts)} if lasts else {}
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.fields["until"].label = _("Resumes by itself at (UTC)")
 
 
 @asking

@@ -12,9 +12,9 @@ from kombu.exceptions import KombuError
 
 from jobs.outbox import Message
 from jobs.ticks.plans import UNREADABLE
-from workers.amqp import Caught, collecting
+from workers.amqp import collecting
 from workers.app import app
-from workers.enqueuable import fitting_body
+from workers.enqueuable import message_of
 
 # What can be wrong with a schedule's job when it is made.
 UNSENDABLE: tuple[type[Exception], ...] = (*UNREADABLE, CeleryError, KombuError)
@@ -35,7 +35,7 @@ def letter(schedule: PeriodicTask, due: datetime | None) -> Message:
             task.apply_async(tuple(args), kwargs, **_options(schedule, due))
     if len(caught) != 1:
         raise ValueError(f"{schedule.task} is {len(caught)} messages, not one")
-    return _message(caught[0])
+    return message_of(caught[0])
 
 
 def _options(schedule: PeriodicTask, due: datetime | None) -> dict[str, Any]:
@@ -48,15 +48,3 @@ def _options(schedule: PeriodicTask, due: datetime | None) -> dict[str, Any]:
     expires = schedule.expires or schedule.expire_seconds
     options = {name: value for name, value in told.items() if value is not None and value != ""}
     return {**options, "headers": headers, **({"expires": expires} if expires else {})}
-
-
-def _message(caught: Caught) -> Message:
-    return Message(
-        task_id=caught.headers["id"],
-        task=caught.task,
-        queue=caught.queue,
-        body=fitting_body(caught),
-        headers=caught.headers,
-        properties={name: value for name, value in caught.properties.items() if name != "priority"},
-        priority=caught.properties.get("priority"),
-    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import structlog
 from django.conf import settings
@@ -33,6 +34,13 @@ logger = structlog.get_logger(__name__)
 STOP_SECONDS = 5.0
 
 
+class Loop(Protocol):
+    """What works in a thread of its own until it is told to stop."""
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until told to stop."""
+
+
 def run() -> None:
     """Run all loops until told to stop."""
     asked, stop = StopSignal(), threading.Event()
@@ -41,37 +49,9 @@ def run() -> None:
     checkpoints.leave_to_a_loop()
     publisher = Publisher()
     publisher.start()
-    pace = Pace()
-    ingest = Ingest(settings.REDIS_URL, committed=_teller(publisher, pace))
-    stream = StreamLook(reading_client(settings.REDIS_URL), STREAM, settings.STREAM_CAP)
-    reader = Reader(lambda: ingest.leading, ingest.lag, pace.per_second, stream)
-    sampler = Sampler(reader, sampled=publisher.sampled)
-    pruner = Pruner(leading=lambda: ingest.leading, forgotten=ingest.forget)
-    sweeper = Sweeper(leading=lambda: ingest.leading)
-    wishes = Wishes(leading=lambda: ingest.leading, changed=publisher.changed)
-    bulks = BulkRunner(leading=lambda: ingest.leading)
-    steering = Steering(leading=lambda: ingest.leading, steered=publisher.steered)
-    missed = MissedTicks(leading=lambda: ingest.leading)
-    notifier = Notifier(leading=lambda: ingest.leading)
-    progress = Progress(lambda: ingest.recorded_to, ingest.lag)
-    deadman = Deadman(lambda: ingest.leading, progress, lambda: notifier.silent_for)
-    alerting = Alerting(leading=lambda: ingest.leading, alerted=publisher.alerted)
     threads = [
         threading.Thread(target=loop.run, args=(stop,), name=type(loop).__name__)
-        for loop in (
-            ingest,
-            sampler,
-            pruner,
-            sweeper,
-            wishes,
-            bulks,
-            steering,
-            missed,
-            alerting,
-            notifier,
-            deadman,
-            Checkpointer(),
-        )
+        for loop in _loops(publisher)
     ]
     for thread in threads:
         thread.start()
@@ -81,10 +61,40 @@ def run() -> None:
             logger.error("a loop has ended; the monitor leaves, to be started again")
             break
     stop.set()
+    _wait_for(threads)
+    publisher.stop()
+
+
+def _loops(publisher: Publisher) -> list[Loop]:
+    """All of them; but for ingest they work while that leads."""
+    pace = Pace()
+    ingest = Ingest(settings.REDIS_URL, committed=_teller(publisher, pace))
+    stream = StreamLook(reading_client(settings.REDIS_URL), STREAM, settings.STREAM_CAP)
+    notifier = Notifier(leading=lambda: ingest.leading)
+    progress = Progress(lambda: ingest.recorded_to, ingest.lag)
+    return [
+        ingest,
+        Sampler(
+            Reader(lambda: ingest.leading, ingest.lag, pace.per_second, stream), sampled=publisher.sampled
+        ),
+        Pruner(leading=lambda: ingest.leading, forgotten=ingest.forget),
+        Sweeper(leading=lambda: ingest.leading),
+        Wishes(leading=lambda: ingest.leading, changed=publisher.changed),
+        BulkRunner(leading=lambda: ingest.leading),
+        Steering(leading=lambda: ingest.leading, steered=publisher.steered),
+        MissedTicks(leading=lambda: ingest.leading),
+        Alerting(leading=lambda: ingest.leading, alerted=publisher.alerted),
+        notifier,
+        Deadman(lambda: ingest.leading, progress, lambda: notifier.silent_for),
+        Checkpointer(),
+    ]
+
+
+def _wait_for(threads: Sequence[threading.Thread]) -> None:
+    """One deadline for all of them."""
     until = time.monotonic() + STOP_SECONDS
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
-    publisher.stop()
 
 
 def _teller(publisher: Publisher, pace: Pace) -> Callable[[Committed], None]:
