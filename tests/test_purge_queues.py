@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -33,6 +34,12 @@ def depth(url: str, queue: str) -> int:
 
 def control_of() -> Control:
     return Control(app, settings.CELERY_BROKER_URL)
+
+
+def test_a_broker_that_cannot_say_what_it_deletes_is_not_asked(ops: User, settings: Any) -> None:
+    settings.CELERY_BROKER_URL = "amqp://localhost/"
+    action = perform(Actor(ops, "page"), PurgeQueue("high", confirm="high"))
+    assert (action.refusal, Order.objects.exists()) == ("broker", False)
 
 
 def test_what_waits_is_deleted_and_its_jobs_end_as_revoked(

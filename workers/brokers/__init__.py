@@ -12,7 +12,7 @@ from workers.brokers.broker import Broker, BrokerUnreachable, QueueDepth, Waitin
 from workers.brokers.rabbitmq import RabbitBroker
 from workers.brokers.redis import RedisBroker
 
-__all__ = ["Broker", "BrokerUnreachable", "QueueDepth", "Waiting", "connect"]
+__all__ = ["Broker", "BrokerUnreachable", "QueueDepth", "Waiting", "can_purge", "connect"]
 
 
 def connect(url: str) -> Broker:
@@ -23,3 +23,8 @@ def connect(url: str) -> Broker:
     if scheme in RabbitBroker.schemes:
         return RabbitBroker(url)
     raise ValueError(f"no broker is known for {scheme}:// addresses")
+
+
+def can_purge(url: str) -> bool:
+    """Whether the broker at `url` can say what it deletes, and leave what came later."""
+    return urlsplit(url).scheme in RedisBroker.schemes

@@ -15,6 +15,7 @@ from jobs.orders import PURGE, order
 from jobs.perform import Refused, Settled, Subject, registered, settle
 from jobs.scopes import Scope, scope_of
 from jobs.values import NAME_LENGTH
+from workers.brokers import can_purge
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -124,6 +125,10 @@ class PurgeQueue(OfAQueue):
     def execute(self, action: Action) -> Settled:
         if self.confirm != self.queue:
             raise Refused("confirm", _("To confirm, type the name of the queue."))
+        if not can_purge(settings.CELERY_BROKER_URL):
+            raise Refused(
+                "broker", _("This broker can't say which jobs it would delete: purge with its own tools.")
+            )
         if Order.objects.filter(
             method=PURGE, action__target=self.queue, answered_at=None, cluster=self.cluster_id
         ).exists():
