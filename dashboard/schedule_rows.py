@@ -57,7 +57,11 @@ def queue_of(row: PeriodicTask) -> str:
 
 def read_beat(now: datetime) -> dict[str, Any]:
     """How Beat is, and when it was last heard."""
-    heartbeat = Heartbeat.objects.filter(name="beat").first()
+    return beat_of(Heartbeat.objects.filter(name="beat").first(), now)
+
+
+def beat_of(heartbeat: Heartbeat | None, now: datetime) -> dict[str, Any]:
+    """The same, of its last sign of life."""
     return {"state": heartbeat_state(heartbeat, now), "seen": epoch(heartbeat.at if heartbeat else None)}
 
 

@@ -39,12 +39,16 @@ def nightly() -> CrontabSchedule:
 
 @pytest.fixture
 def schedule(nightly: CrontabSchedule) -> PeriodicTask:
-    return PeriodicTask.objects.create(name="report", task="tests.tasks.add", queue="low", crontab=nightly)
+    return PeriodicTask.objects.create(
+        name="report", task="tests.tasks.add", args="[1, 2]", queue="low", crontab=nightly
+    )
 
 
 @pytest.fixture
 def neighbour(nightly: CrontabSchedule) -> PeriodicTask:
-    return PeriodicTask.objects.create(name="other", task="tests.tasks.add", queue="low", crontab=nightly)
+    return PeriodicTask.objects.create(
+        name="other", task="tests.tasks.add", args="[1, 2]", queue="low", crontab=nightly
+    )
 
 
 @pytest.fixture

@@ -96,7 +96,8 @@ def test_custom_states_reach_the_record_while_the_job_runs(working: None, tmp_pa
     eventually(lambda: Payload.objects.exclude(progress=None).exists())
     progress = json.loads(Payload.objects.get().progress or "")
     assert (progress["state"], progress["meta"]) == ("RENDERING", {"current": 1, "total": 4})
-    assert Job.objects.get().state == "running"
+    # The pool's process tells its progress, the worker itself that it has begun.
+    eventually(lambda: Job.objects.get().state == "running")
     (tmp_path / "go").touch()
     ended(1)
 

@@ -16,16 +16,17 @@ from django.views.decorators.http import require_safe
 from django_celery_beat.models import PeriodicTask
 
 from dashboard.schedule_pages import coming, edits_of, evidence, listed
-from dashboard.schedule_rows import queue_of, read_beat, read_rows, schedule_of
+from dashboard.schedule_rows import beat_of, queue_of, read_rows, schedule_of
 from dashboard.tick_strips import jobs_of_ticks, latest_ticks, strip_of
 from dashboard.visitors import scope_of_visitor, user_of
 from jobs import access, scopes
-from jobs.models import Overlap, SchedulePolicy
+from jobs.models import Cluster, Overlap, SchedulePolicy
 from jobs.models.schedules import CatchUp
 from jobs.perform import Refused
 from jobs.ticks import beat_state
 from jobs.ticks.plans import Unreadable, beginning, plan_of, policy_of, timeline_of
 from jobs.ticks.reading import STALLED_AFTER
+from jobs.trust import read_trust
 from workers.commands.schedules import find_schedule
 
 AT_ONCE = 100
@@ -49,6 +50,7 @@ def _place(request: HttpRequest, name: str) -> int:
 def index(request: HttpRequest) -> HttpResponse:
     scope, now = scopes.named(scope_of_visitor(request)), timezone.now()
     rows, schedules = read_rows(now, scope)
+    trust = read_trust(Cluster.DEFAULT_ID, now)
     page = max(1, _place(request, "page"))
     shown = schedules[(page - 1) * AT_ONCE : page * AT_ONCE]
     context = {
@@ -56,7 +58,8 @@ def index(request: HttpRequest) -> HttpResponse:
         "page": page,
         "more": len(schedules) > page * AT_ONCE,
         "count": len(schedules),
-        "beat": read_beat(now),
+        "beat": beat_of(trust.heartbeats.get("beat"), now),
+        "record": trust.record(),
         "overdue": _overdue(rows.values(), now),
         "now": now,
         "may_edit": _may_edit(request),
