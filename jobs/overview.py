@@ -55,7 +55,7 @@ def overview(cluster_id: int, scope: str, now: datetime, memory: Memory | None =
 
 
 def record(cluster_id: int, now: datetime) -> dict[str, Any]:
-    """The `record` of a frame, for pages that show no overview. Four statements."""
+    """The `record` of a frame, for pages that show no overview. Three statements."""
     return read_trust(cluster_id, now).record()
 
 
