@@ -102,7 +102,7 @@ def settle(
     still_open = DeadLetter.objects.filter(pk__in=letters, settled=Settled.OPEN)
     settled: int = still_open.update(settled=how, settled_at=now, action=action, new_task_id=None)
     rows = [DeadLetter(pk=pk, new_task_id=new_id) for pk, new_id in new_ids.items()]
-    DeadLetter.objects.bulk_update(rows, ["new_task_id"], batch_size=100)
+    DeadLetter.objects.filter(action=action).bulk_update(rows, ["new_task_id"], batch_size=100)
     return settled
 
 

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from kombu.exceptions import KombuError
 from kombu.utils import json
 
 from nightdesk.capture import NOT_CAPTURED, REDACTED, TOO_LARGE, captured_body
@@ -24,13 +25,11 @@ NO_ENVELOPE = "not an envelope"
 
 def unknown_task(message: Any, name: str, redactor: Redactor, body_bytes: int) -> dict[str, Any]:
     """Fields of an event about a message whose task this worker doesn't know."""
-    body, where = message.payload, _where(message)
+    body, where = _job_in(message), _where(message)
     header, stamp = header_of(_header(message), body), stamp_of(_header(message))
     known = {**where, **(stamped(stamp) if stamp else {})}
     carried = (
-        captured_body(redactor, *carried_by(body), body_bytes)
-        if message.content_type == "application/json"
-        else {"withheld": NOT_CAPTURED}
+        {"withheld": NOT_CAPTURED} if body is None else captured_body(redactor, *carried_by(body), body_bytes)
     )
     return {"name": name, "retries": header.get("retries") or 0, **lineage(header), **known, **carried}
 
@@ -38,7 +37,7 @@ def unknown_task(message: Any, name: str, redactor: Redactor, body_bytes: int) -
 def unreadable(message: Any, exc: Exception | None, redactor: Redactor, body_bytes: int) -> dict[str, Any]:
     """Fields of an event about a message that can't be read, or is no job."""
     header, raw = _header(message), _bytes(message.body)
-    fault = "no job: a task's name is missing" if exc is None else f"{type(exc).__name__}: {exc}"
+    fault = "no job: a task's name or id is missing" if exc is None else f"{type(exc).__name__}: {exc}"
     where = _where(message)
     return {
         "uuid": _text(header.get("id")),
@@ -57,10 +56,12 @@ def no_envelope(raw: bytes, queue: str, redactor: Redactor) -> dict[str, Any]:
 
 
 def _raw(raw: bytes, queue: str, fault: str, redactor: Redactor) -> dict[str, Any]:
+    """Nothing is `shown` where a word alone names secrets: any format may have them beside it."""
+    start = raw.replace(b"\0", b"")[: SHOWN_LENGTH * 10].decode(errors="backslashreplace")
     return {
         "digest": hashlib.sha256(queue.encode(errors="replace") + b"\0" + raw).hexdigest(),
         "size": len(raw),
-        "shown": redactor.excerpt(raw[: SHOWN_LENGTH * 10].decode(errors="backslashreplace"), SHOWN_LENGTH),
+        "shown": None if redactor.is_sensitive(_legible(raw)) else redactor.excerpt(start, SHOWN_LENGTH),
         "exception": redactor.excerpt(fault, FAULT_LENGTH),
     }
 
@@ -73,7 +74,7 @@ def _to_send_again(
     What can't be read can't be cleaned: a word alone that names secrets is enough to withhold it.
     """
     cleaned = redactor.clean(header, body_bytes)
-    text = raw.decode("latin-1")
+    text = _legible(raw)
     if header.get("compression"):
         return {"withheld": NOT_CAPTURED}
     if cleaned.hidden or redactor.is_sensitive(text) or redactor.text(text) != text:
@@ -86,6 +87,22 @@ def _to_send_again(
         return {"withheld": NOT_CAPTURED}
 
 
+def _legible(raw: bytes) -> str:
+    """The letters in it, in whatever form: UTF-16 has zeros between them."""
+    return raw.replace(b"\0", b"").decode("latin-1")
+
+
+def _job_in(message: Any) -> Any:
+    """The body of a job that came as JSON, in either protocol; None if it is none, or can't be read."""
+    if message.content_type != "application/json":
+        return None
+    try:
+        body = message.payload
+    except KombuError:
+        return None
+    return body if isinstance(body, dict) or (isinstance(body, list) and len(body) == 3) else None
+
+
 def _header(message: Any) -> Mapping[str, Any]:
     headers = message.headers
     return headers if isinstance(headers, Mapping) else {}
@@ -93,7 +110,7 @@ def _header(message: Any) -> Mapping[str, Any]:
 
 def _where(message: Any) -> dict[str, Any]:
     info = message.delivery_info or {}
-    return {"queue": info.get("routing_key"), "priority": info.get("priority")}
+    return {"queue": info.get("routing_key"), "priority": (message.properties or {}).get("priority")}
 
 
 def _bytes(body: Any) -> bytes:

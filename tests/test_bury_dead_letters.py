@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import base64
 import json
+import pickle
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django_celery_results.models import TaskResult
+from kombu.message import Message
 
 from jobs import dead_letters
 from jobs.models import DeadLetter, Job, Quarantine
+from jobs.perform import Actor, perform
 from jobs.scopes import EVERYTHING
+from nightdesk.undecodable import ends_a_worker
 from tests import promises, tasks
 from tests.harness import Installation, RedisServer, eventually
 from tests.steering import done
@@ -97,6 +102,20 @@ def test_an_unknown_task_of_a_producer_without_a_recorder_can_be_sent_again_too(
     eventually(lambda: DeadLetter.objects.filter(why="unknown").count() == 2, 30)
 
 
+def test_an_unknown_task_whose_body_may_not_be_read_is_told_by_its_headers(
+    installation: Installation, redis_server: RedisServer, ops: User
+) -> None:
+    installation.monitor()
+    worker(installation, tasks="tests.tasks")
+    kind = {"content_type": "application/x-python-serialize", "content_encoding": "binary", "priority": 3}
+    put(redis_server, pickle.dumps(((), {}, {})), {"id": "foreign", "task": "shop.gone"}, **kind)
+    unknown = letter("unknown")
+    assert (unknown.task, unknown.queue) == ("shop.gone", "default")
+    job = Job.objects.get(task_id="foreign")
+    assert (job.priority, job.payload.body, job.payload.withheld) == (3, None, "not captured")
+    assert perform(Actor(ops, "page"), Requeue((unknown.pk,))).refusal is not None
+
+
 GARBAGE: dict[str, tuple[bytes, dict[str, Any], dict[str, Any]]] = {
     "no JSON": (b"\xff\x00{", {"id": "a-job", "task": "tests.tasks.add"}, {}),
     "of another content type": (
@@ -111,6 +130,9 @@ GARBAGE: dict[str, tuple[bytes, dict[str, Any], dict[str, Any]]] = {
         {"id": "a-job", "task": "tests.tasks.add"},
         {"content_type": "text/xml"},
     ),
+    "a job without an id": (b"[[1, 2], {}, {}]", {"task": "tests.tasks.add"}, {}),
+    "a job whose task is no text": (b"[[1, 2], {}, {}]", {"id": "a-job", "task": []}, {}),
+    "a job that carries a number": (b"5", {"id": "a-job", "task": "tests.tasks.add"}, {}),
 }
 
 
@@ -124,9 +146,10 @@ def test_a_message_that_cannot_be_read_is_kept_and_the_worker_goes_on(
     put(redis_server, content, headers, **more)
     found = letter("unreadable")
     assert base64.b64decode(found.raw or "") == content
-    assert (found.queue, found.times, found.task_id) == ("default", 1, headers.get("id"))
-    assert found.exception
-    if "id" in headers:
+    known = headers.get("id") == "a-job"
+    assert (found.queue, found.times, found.task_id) == ("default", 1, "a-job" if known else None)
+    assert (bool(found.exception), found.priority) == (True, 0)
+    if known:
         assert stands("a-job", "rejected").task is None
     assert tasks.add.delay(1, 2).get(timeout=20) == 3
     assert connect(settings.REDIS_URL).unacked() == 0
@@ -136,6 +159,53 @@ def test_a_message_that_cannot_be_read_is_kept_and_the_worker_goes_on(
     assert (again.pk, again.raw) == (found.pk, found.raw)
     done(ops, Discard((found.pk,)))
     assert dead_letters.open_within(EVERYTHING) == 0
+
+
+JOB = {"id": "a-job", "task": "tests.tasks.add"}
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "ends"),
+    [
+        (b"[[1, 2], {}, {}]", JOB, False),
+        (b"[[1, 2], {}, {}]", {"task": "shop.gone"}, True),
+        (b"[[1, 2], {}, {}]", {**JOB, "id": None}, True),
+        (b"[[1, 2], {}, {}]", {**JOB, "id": ["a"]}, True),
+        (b"[[1, 2], {}, {}]", {**JOB, "id": uuid4()}, False),
+        (b"[[1, 2], {}, {}]", {**JOB, "task": 7}, True),
+        (b"[[1, 2], {}, {}]", {}, False),
+        (b"[[1, 2], {}, {}]", None, False),
+        (b"no JSON", JOB, False),
+        (b"null", JOB, True),
+        (b"true", {}, False),
+        (json.dumps({**JOB, "args": [1, 2]}).encode(), {}, False),
+        (json.dumps({**JOB, "args": [1, 2]}).encode(), {"task": "tests.tasks.add"}, False),
+        (b'{"task": "tests.tasks.add", "args": [1, 2]}', {}, True),
+        (b'{"task": "tests.tasks.add"}', {"id": "a-job"}, True),
+        (b'{"task": ["tests.tasks.add"], "id": "a-job"}', {}, True),
+        (b'{"id": "a-job"}', {}, False),
+    ],
+)
+def test_celery_is_kept_from_what_would_end_its_worker_and_from_nothing_else(
+    content: bytes, headers: Any, ends: bool
+) -> None:
+    as_it_came: Any = content
+    message = Message(as_it_came, content_type="application/json", content_encoding="utf-8")
+    message.headers = headers
+    assert ends_a_worker(message) == ends
+
+
+def test_celery_is_kept_from_a_message_whose_encoding_is_no_text() -> None:
+    as_it_came: Any = b"[[1, 2], {}, {}]"
+    no_text: Any = 5
+    message = Message(as_it_came, content_type="application/json", content_encoding=no_text, headers=JOB)
+    assert ends_a_worker(message)
+
+
+def whole(of_properties: bytes, headers: bytes) -> bytes:
+    """An envelope with all that it needs, and these."""
+    where = b'"delivery_tag": "t", "delivery_info": {"exchange": "", "routing_key": "default"}'
+    return b'{"body": "x", "headers": %s, "properties": {%s, %s}}' % (headers, where, of_properties)
 
 
 @pytest.mark.parametrize(
@@ -148,6 +218,8 @@ def test_a_message_that_cannot_be_read_is_kept_and_the_worker_goes_on(
         b'{"properties": {"delivery_tag": "t"}}',
         b'{"body": "", "properties": {"delivery_tag": "t", "delivery_info": {"exchange": ""}}}',
         b'{"headers": [], "body": "", "properties": {"delivery_tag": "t", "delivery_info": 7}}',
+        whole(b'"body_encoding": "zip"', b"{}"),
+        whole(b'"priority": 1', b'{"n": {"__type__": "decimal", "__value__": "zz"}}'),
         b"",
     ],
 )

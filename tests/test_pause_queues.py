@@ -20,6 +20,7 @@ from tests.steering import asked, done, known, reads, settled
 from tests.working import lines
 from workers.commands.queues import PauseQueue, ResumeQueue
 from workers.commands.workers import AddConsumer
+from workers.monitor.pauses import _lift_those_that_are_over
 
 
 def test_a_pause_stops_those_who_read_and_resuming_brings_them_back(
@@ -125,6 +126,17 @@ def test_a_pause_ends_by_itself(installation: Installation, ops: User) -> None:
     told = (action.command, action.target, action.via, action.who, action.user)
     assert told == ("queue.resume", "high", "monitor", "Nightdesk", None)
     assert action.outcome == Outcome.DONE, "once the worker reads it again"
+
+
+@pytest.mark.usefixtures("transactional_db")
+def test_what_somebody_resumes_as_its_time_ends_is_resumed_once(ops: User) -> None:
+    until = datetime.now(UTC) + timedelta(minutes=1)
+    perform(by(ops), PauseQueue("high", until=until))
+    read_before = list(Pause.objects.all())
+    resumed = perform(by(ops), ResumeQueue("high"))
+    _lift_those_that_are_over(read_before, until)
+    assert Pause.objects.get().resumed_by == resumed
+    assert not Action.objects.filter(via="monitor").exists()
 
 
 def by(user: User) -> Actor:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -161,13 +163,55 @@ class TestPublishing:
         assert publisher.publish_due() == 1
         assert [found.properties["message_id"] for found in taken(broker)] == [job.id]
 
-    def test_a_queue_of_other_arguments_takes_nothing_and_says_why(self, broker: RabbitServer) -> None:
+    def test_a_queue_of_other_arguments_takes_nothing_says_why_and_holds_up_no_other(
+        self, broker: RabbitServer
+    ) -> None:
         with broker.channel() as channel:
             channel.queue_declare("low", durable=True, auto_delete=False)
+        first = enqueue(tasks.note, "file", "first")
         job = using(queue="low").enqueue(tasks.note, "file", "text")
-        with pytest.raises(BrokerUnreachable, match="x-max-priority"):
-            published()
-        assert job.is_held
+        second = enqueue(tasks.note, "file", "second")
+        publisher = Publisher()
+        assert [published(publisher), published(publisher)] == [3, 0]
+        Outgoing.objects.update(due_at=datetime.now(UTC))
+        third = enqueue(tasks.note, "file", "third")
+        assert published(publisher) == 2
+        row = Outgoing.objects.get()
+        assert (row.task_id, row.tries, "x-max-priority" in row.fault, job.is_held) == (job.id, 2, True, True)
+        found = [message.properties["message_id"] for message in taken(broker)]
+        assert found == [first.id, second.id, third.id]
+        assert not taken(broker, "low")
+
+    @pytest.mark.parametrize("header", [{"n": 2**70}, {"x" * 300: 1}], ids=["number", "name"])
+    def test_a_message_that_amqp_cannot_carry_is_put_off_and_the_others_go_once(
+        self, broker: RabbitServer, header: dict[str, Any]
+    ) -> None:
+        unfit = message(tasks.note, "x", "unfit")
+        others = [message(tasks.note, "x", str(number)) for number in range(3)]
+        outbox.put_all([others[0], replace(unfit, headers={**unfit.headers, **header}), *others[1:]])
+        assert published() == 4
+        row = Outgoing.objects.get()
+        assert (row.task_id, row.tries, row.fault.split(":")[0]) == (unfit.task_id, 1, "error")
+        found = [message.properties["message_id"] for message in taken(broker)]
+        assert found == [other.task_id for other in others]
+
+    def test_a_broker_that_is_silent_is_not_waited_for(
+        self, broker: RabbitServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("workers.brokers.amqp_transport.Channel.PATIENCE", 0.5)
+        monkeypatch.setattr("workers.outbox.PATIENCE", {"read_timeout": 1, "write_timeout": 1})
+        publisher = Publisher()
+        enqueue(tasks.note, "file", "before")
+        assert published(publisher) == 1
+        held = using(queue="high").enqueue(tasks.note, "file", "text")
+        broker.send(signal.SIGSTOP)
+        try:
+            with pytest.raises(BrokerUnreachable):
+                published(publisher)
+        finally:
+            broker.send(signal.SIGCONT)
+        assert held.is_held
+        assert publisher.publish_due() == 1
 
     def test_a_broker_that_does_not_confirm_is_not_waited_for(
         self, broker: RabbitServer, monkeypatch: pytest.MonkeyPatch

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kombu.message import Message
 
-from nightdesk import redaction
+from nightdesk import dropped, redaction
 from nightdesk.capture import captured_body
 from nightdesk.options import SENSITIVE_KEYS
 from nightdesk.redaction import HIDDEN, Redactor, shorten
@@ -142,3 +144,28 @@ def test_long_text_keeps_its_head_and_its_tail(text: str, longest: int) -> None:
     assert short[:5] == text[:5]
     assert short[-3:] == text[-3:]
     assert len(short) < longest + 60
+
+
+SECRET = {"password": "hunter2", "card": "x"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(pickle.dumps(((), SECRET, {}), protocol=protocol) for protocol in (0, 2, 5)),
+        b"\x93\x90\x82\xa8password\xa7hunter2\xa4card\xa1x\x80",
+        b"<password>hunter2</password>",
+        *(str(SECRET).encode(encoding) for encoding in ("utf-16", "utf-16-be", "utf-32")),
+        *(f"redis://app:hunter2{each}@db".encode(each) for each in ("utf-16-le", "utf-16-be")),
+    ],
+)
+def test_of_bytes_that_nobody_can_read_nothing_is_shown_beside_a_word_that_names_a_secret(
+    content: bytes,
+) -> None:
+    info = {"routing_key": "default", "exchange": ""}
+    as_it_came: Any = content
+    message = Message(as_it_came, headers={"id": "a", "task": "t"}, delivery_info=info)
+    told = dropped.unreadable(message, ValueError("no JSON"), redactor, 64_000)
+    assert (told["withheld"], "raw" in told) == ("redacted", False)
+    assert "hunter2" not in str(told).replace("\\x00", "")
+    assert "hunter2" not in str(dropped.no_envelope(content, "default", redactor)).replace("\\x00", "")

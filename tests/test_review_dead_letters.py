@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import random
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import orjson
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import Group, User
+from django.db import connection, transaction
 from django.test import Client
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -267,6 +270,36 @@ def test_a_message_is_sent_again_byte_for_byte(ops: User) -> None:
 
 
 @pytest.mark.django_db
+def test_a_message_whose_priority_is_not_known_goes_with_the_usual_one(ops: User) -> None:
+    record([dropped()])
+    done(ops, Requeue((DeadLetter.objects.get().pk,)))
+    assert Outgoing.objects.get().priority == settings.CELERY_TASK_DEFAULT_PRIORITY
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer")
+def test_a_job_that_is_retried_at_the_same_moment_is_not_sent_again(ops: User) -> None:
+    record(life("job", "retry", "fail"))
+    letter, actions, asked = DeadLetter.objects.get(), list[Action](), threading.Event()
+
+    def requeue() -> None:
+        asked.set()
+        actions.append(done(ops, Requeue((letter.pk,))))
+        connection.close()
+
+    thread = threading.Thread(target=requeue)
+    with transaction.atomic():
+        Job.objects.select_for_update().get()
+        thread.start()
+        assert asked.wait(10)
+        thread.join(0.5)
+        assert done(ops, Retry("job")).refusal is None
+    thread.join(20)
+    assert [action.refusal for action in actions] == ["settled"]
+    assert Outgoing.objects.count() == 1
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("withheld", ["redacted", "too large", "not captured", "not an envelope"])
 def test_what_was_not_kept_is_not_sent_and_the_refusal_says_why(ops: User, withheld: str) -> None:
     record([dropped(raw=None, headers=None, withheld=withheld)])
@@ -483,6 +516,17 @@ def test_the_page_of_a_job_leads_to_its_letter_while_it_waits(page: Page, ops: U
     assert "/jobs/job/" in page(f"/dead/{number}/")
     done(ops, Discard((number,)))
     assert f"/dead/{number}/" not in page("/jobs/job/")
+
+
+@pytest.mark.django_db
+def test_of_a_letter_that_has_come_again_nobody_is_said_to_have_settled_it(page: Page, ops: User) -> None:
+    record([dropped()])
+    letter = DeadLetter.objects.get()
+    done(ops, Discard((letter.pk,)))
+    address = f"/dead/{letter.pk}/"
+    assert "<dt>Settled</dt>" in page(address)
+    record([dropped(at=40)], producer="p2")
+    assert "<dt>Settled</dt>" not in page(address)
 
 
 @pytest.mark.django_db

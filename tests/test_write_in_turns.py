@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
@@ -145,6 +148,52 @@ def test_who_has_waited_long_enough_writes_without_a_turn(hog: Callable[[float],
     hog(3600)
     with turn_among_processes(str(connection.settings_dict["NAME"]), patience=0.1):
         pass
+
+
+def test_the_turns_are_for_all_who_may_write_to_the_database(tmp_path: Path) -> None:
+    database = tmp_path / "db"
+    database.touch()
+    database.chmod(0o660)
+    with turn_among_processes(str(database), patience=1.0):
+        assert (tmp_path / "db-turn").stat().st_mode & 0o777 == 0o660
+
+
+def test_where_no_turn_can_be_had_one_writes_without(tmp_path: Path) -> None:
+    (tmp_path / "db").touch()
+    (tmp_path / "db-turn").mkdir()
+    with turn_among_processes(str(tmp_path / "db"), patience=1.0):
+        pass
+
+
+def test_for_whom_a_time_limit_has_taken_out_of_the_queue_nobody_waits() -> None:
+    queue, inside, leave = turns.Queue(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with queue.turn(nullcontext()):
+            inside.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert inside.wait(10)
+    with _time_limit(0.05), pytest.raises(SoftTimeLimitExceeded), queue.turn(nullcontext()):
+        raise AssertionError("it was not its turn")
+    leave.set()
+    thread.join()
+    assert queue._waiting == 0
+    assert queue._ours is None, "the turn of the process is over"
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    def exceeded(*_: Any) -> None:
+        raise SoftTimeLimitExceeded
+
+    before = signal.signal(signal.SIGALRM, exceeded)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def test_a_transaction_in_a_transaction_waits_for_nobody() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from typing import Any
 
 import kombu
 import structlog
+from amqp.exceptions import ChannelError
 from celery import signals
 from kombu.exceptions import KombuError
 
@@ -35,6 +37,10 @@ MOST = 500
 RAW = "nightdesk_raw"
 # What is wrong with a row, and stays wrong however often it is tried.
 OF_THE_ROW = (ValueError, TypeError, KeyError, AttributeError)
+# What a protocol says of a message that it can't carry, such as a header beyond 64 bits in AMQP.
+OF_THE_MESSAGE = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, struct.error)
+# How long a silent RabbitMQ is waited for, in seconds.
+PATIENCE = {"read_timeout": 10, "write_timeout": 10}
 
 
 def once(task_id: str, headers: Mapping[str, Any]) -> str:
@@ -109,13 +115,13 @@ class Publisher:
         """Publish rows that are in our hand. Raises BrokerUnreachable, having let go of them."""
         letters = _readable(rows)
         try:
-            self._send(letters)
+            sent = self._send(letters)
         except self._away() as fault:
-            self.close()
+            self._drop()
             outbox.release([letter.row for letter in letters])
             raise BrokerUnreachable(f"{type(fault).__name__}: {fault}") from fault
-        outbox.published([letter.row for letter in letters])
-        self._settle(letters)
+        outbox.published([letter.row for letter in sent])
+        self._settle(sent)
 
     def _settle(self, letters: Sequence[Letter]) -> None:
         """Let the marks of what is published go in a while; left alone they go later."""
@@ -126,20 +132,39 @@ class Publisher:
             except self._away() as fault:
                 logger.info("marks of published messages stay for longer: %s", fault)
 
-    def _send(self, letters: Sequence[Letter]) -> None:
+    def _send(self, letters: Sequence[Letter]) -> list[Letter]:
+        """Those that the broker has taken; those that it never will are put off."""
+        letters = self._with_queues(letters)
         if not letters:
-            return
+            return []
         producer = self._open()
         with producer.batch(max_size=MOST):
-            for letter in letters:
-                _publish(producer, letter)
-        for letter in letters:
+            sent = [letter for letter in letters if _could_publish(producer, letter)]
+        for letter in sent:
             if letter.is_a_job:
                 signals.after_task_publish.send(**_told(letter))
+        return sent
+
+    def _with_queues(self, letters: Sequence[Letter]) -> list[Letter]:
+        """Those whose queue is there, before anything is published.
+
+        RabbitMQ refuses a queue that it knows with other arguments, and closes the channel.
+        """
+        refused: dict[str, Exception] = {}
+        for queue in sorted({letter.row.queue for letter in letters}):
+            try:
+                self._open().maybe_declare(app.amqp.queues[queue])
+            except (ChannelError, *OF_THE_MESSAGE) as fault:
+                refused[queue] = fault
+                self.close()
+        for letter in letters:
+            if letter.row.queue in refused:
+                _put_off(letter.row, refused[letter.row.queue])
+        return [letter for letter in letters if letter.row.queue not in refused]
 
     def _open(self) -> Any:
         if self._producer is None:
-            self._connection = app.connection_for_write()
+            self._connection = app.connection_for_write(transport_options=PATIENCE)
             self._producer = app.amqp.Producer(self._connection, auto_declare=False)
         return self._producer
 
@@ -154,10 +179,18 @@ class Publisher:
         )
 
     def close(self) -> None:
-        """Drop the connection; the next publish makes another one."""
-        connection, self._connection, self._producer = self._connection, None, None
-        if connection is not None:
+        """End the connection; the next publish makes another one."""
+        if (connection := self._taken_out()) is not None:
             connection.release()
+
+    def _drop(self) -> None:
+        """The same without a word to a broker that may not answer."""
+        if (connection := self._taken_out()) is not None:
+            connection.collect()
+
+    def _taken_out(self) -> kombu.Connection | None:
+        connection, self._connection, self._producer = self._connection, None, None
+        return connection
 
 
 def _readable(rows: Sequence[Outgoing]) -> list[Letter]:
@@ -167,9 +200,13 @@ def _readable(rows: Sequence[Outgoing]) -> list[Letter]:
         try:
             letters.append(Letter.of(row))
         except OF_THE_ROW as fault:
-            logger.warning("a row of the outbox can't be published: %s", fault, row=row.pk)
-            outbox.postpone(row, f"{type(fault).__name__}: {fault}", datetime.now(UTC))
+            _put_off(row, fault)
     return letters
+
+
+def _put_off(row: Outgoing, fault: Exception) -> None:
+    logger.warning("a row of the outbox can't be published: %s", fault, row=row.pk)
+    outbox.postpone(row, f"{type(fault).__name__}: {fault}", datetime.now(UTC))
 
 
 def _told(letter: Letter) -> dict[str, Any]:
@@ -182,6 +219,16 @@ def _told(letter: Letter) -> dict[str, Any]:
         "exchange": "",
         "routing_key": row.queue,
     }
+
+
+def _could_publish(producer: Any, letter: Letter) -> bool:
+    """Whether it is on its way; what can't be is put off, and nothing of it was sent."""
+    try:
+        _publish(producer, letter)
+    except OF_THE_MESSAGE as fault:
+        _put_off(letter.row, fault)
+        return False
+    return True
 
 
 def _publish(producer: Any, letter: Letter) -> None:

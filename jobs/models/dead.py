@@ -82,6 +82,8 @@ class DeadLetter(models.Model):
             models.Index(fields=["cluster", "settled", "why", "id"], name="nightdesk_dead_why"),
             models.Index(fields=["cluster", "settled", "task", "id"], name="nightdesk_dead_task"),
             models.Index(fields=["cluster", "settled", "queue", "id"], name="nightdesk_dead_queue"),
+            # Counted by the rules of alerts, every few seconds.
+            models.Index(fields=["cluster", "settled", "task", "queue"], name="nightdesk_dead_counts"),
             models.Index(
                 fields=["job_id"], condition=models.Q(job_id__isnull=False), name="nightdesk_dead_job"
             ),

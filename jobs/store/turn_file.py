@@ -11,7 +11,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 # Who holds the second writes; who holds the first is the next to.
 _NEXT, _NOW = 0, 1
@@ -22,17 +22,54 @@ GLANCE_SECONDS = 0.001
 def turn_among_processes(path: str, patience: float) -> Iterator[None]:
     """A turn to write to the database at `path`; without one, after `patience` seconds.
 
-    A process holds one at a time: its locks are its own, not those of a thread.
+    Without one, too, where the file can't be opened or locked. A process holds one
+    at a time: its locks are its own, not those of a thread.
     """
-    file = os.open(f"{path}-turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = _opened(path)
     try:
-        until = time.monotonic() + patience
+        if file is not None:
+            _wait(file, time.monotonic() + patience)
+        yield
+    finally:
+        if file is not None:
+            os.close(file)  # and with it goes what it has locked
+
+
+def _opened(path: str) -> int | None:
+    """The file, for whoever may write to the database; None if it can't be had."""
+    name = f"{path}-turn"
+    file = _open(name)
+    if file is None:
+        file = _made(name, path)
+    return _open(name) if file is None else file  # somebody else may just have made it
+
+
+def _open(name: str, flags: int = 0) -> int | None:
+    try:
+        return os.open(name, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
+    except OSError:
+        return None
+
+
+def _made(name: str, path: str) -> int | None:
+    """Open to the same people as the database, whoever comes first."""
+    file = _open(name, os.O_CREAT | os.O_EXCL)
+    if file is not None:
+        with suppress(OSError):
+            known = os.stat(path)
+            if os.geteuid() == 0:
+                os.fchown(file, known.st_uid, known.st_gid)
+            os.fchmod(file, known.st_mode & 0o666)
+    return file
+
+
+def _wait(file: int, until: float) -> None:
+    try:
         _taken(file, _NEXT, until)
         _taken(file, _NOW, until)
         fcntl.lockf(file, fcntl.LOCK_UN, 1, _NEXT)
-        yield
-    finally:
-        os.close(file)  # and with it goes what it has locked
+    except OSError:
+        return  # no locks on this file system: SQLite's own must do
 
 
 def _taken(file: int, byte: int, until: float) -> bool:

@@ -73,9 +73,8 @@ class Queue:
     @contextmanager
     def turn(self, among_processes: AbstractContextManager[None]) -> Iterator[None]:
         """A turn of this thread; `among_processes` is entered if this process has none."""
-        self._count(1)
-        with self._lock:
-            self._count(-1)
+        self._wait()
+        try:
             ours = self._ours or self._entered(among_processes)
             try:
                 yield
@@ -83,10 +82,20 @@ class Queue:
                 if not self._waiting or time.monotonic() > self._until:
                     self._ours = None
                     ours.close()
+        finally:
+            self._lock.release()
 
     def is_taken(self) -> bool:
         """Whether a thread of this process has its turn."""
         return self._lock.locked()
+
+    def _wait(self) -> None:
+        """Until the lock is ours; an exception may come meanwhile, such as a time limit of a task."""
+        self._count(1)
+        try:
+            self._lock.acquire()
+        finally:
+            self._count(-1)
 
     def _entered(self, among_processes: AbstractContextManager[None]) -> ExitStack:
         ours = ExitStack()

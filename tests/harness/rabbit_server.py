@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import kombu
 import pytest
+from amqp.exceptions import AMQPError
 
 from tests.harness.processes import Process, clean_environment, free_port
 from tests.harness.waiting import eventually
@@ -61,12 +63,17 @@ class RabbitServer:
             self._names = Process(argv, self._env, self.folder / "epmd.log")
         log = self.folder / "rabbitmq.log"
         self._process = Process([_binary() or ""], self._env, log)
-        eventually(self._answers, 60, lambda: log.read_text()[-3000:])
+        eventually(self._answers, 120, lambda: log.read_text()[-3000:])
 
     def kill(self) -> None:
         """SIGKILL."""
         if self._process is not None:
             self._process.kill()
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal it, and whatever it has started."""
+        assert self._process is not None
+        os.killpg(self._process.pid, number)
 
     def remove(self) -> None:
         """End it, and delete all of it."""
@@ -88,7 +95,7 @@ class RabbitServer:
             socket.create_connection(("127.0.0.1", self.port), 1).close()
             with self.channel():
                 return True
-        except OSError:
+        except (OSError, AMQPError):  # it listens before it is ready
             return False
 
 

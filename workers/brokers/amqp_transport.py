@@ -69,8 +69,8 @@ class Channel(pyamqp.Channel):
         if not self._confirm_selected:  # type: ignore[has-type]
             self._confirm_selected = True
             self.confirm_select()
-        self._unconfirmed.add(self._last_tag + 1)
-        self._basic_publish(message, **kwargs)
+        self._basic_publish(message, **kwargs)  # what can't be encoded raises, and gets no number
+        self._unconfirmed.add(self._last_tag)
 
     def await_confirms(self) -> None:
         """Return once RabbitMQ has all that was sent.
@@ -91,9 +91,10 @@ class Channel(pyamqp.Channel):
             raise MessageNacked("the broker has refused a message")
 
     def _basic_publish(self, *args: Any, **kwargs: Any) -> Any:
+        done = super()._basic_publish(*args, **kwargs)  # type: ignore[misc]
         if self._confirm_selected:
             self._last_tag += 1
-        return super()._basic_publish(*args, **kwargs)  # type: ignore[misc]
+        return done
 
     def _confirmed(self, tag: int, multiple: bool) -> None:
         self._unconfirmed = (

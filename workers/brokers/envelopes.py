@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 # What kombu can't do without, when it makes a message and when it notes that nobody has acknowledged it.
 WHENCE = ("exchange", "routing_key")
+# In which form kombu can read a body.
+ENCODINGS = (None, "", "base64", "utf-8", "UTF-8")
 TAKE = "BRPOP"
 
 
@@ -44,7 +46,7 @@ def is_envelope(raw: bytes) -> bool:
         if properties.get("body_encoding") == "base64":
             base64.b64decode(told.get("body") or "")
         return _is_whole(told, properties)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, ArithmeticError, TypeError, KeyError, AttributeError, RecursionError):
         return False
 
 
@@ -52,6 +54,7 @@ def _is_whole(told: Mapping[str, Any], properties: Mapping[str, Any]) -> bool:
     return (
         isinstance(properties["delivery_tag"], str)
         and all(isinstance(properties["delivery_info"][name], str) for name in WHENCE)
+        and properties.get("body_encoding") in ENCODINGS
         and isinstance(told.get("headers") or {}, dict)
         and isinstance(told.get("body") or "", str)
     )

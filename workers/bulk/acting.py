@@ -21,6 +21,7 @@ from jobs.models.people import Outcome
 from jobs.perform import Refused, Settled, settle
 from jobs.store.turns import written
 from workers.bulk.deeds import DEEDS, Case
+from workers.second_lives import hold
 
 # What was handed over and isn't with the broker yet may be so much, in seconds of the bulk's rate.
 AHEAD_SECONDS, FEWEST_AHEAD = 5.0, 100
@@ -94,6 +95,7 @@ def _act(bulk: Bulk, items: Sequence[BulkItem]) -> None:
 def _cases(items: Sequence[BulkItem], *, reads_payload: bool) -> list[Case]:
     """Those whose jobs are still recorded."""
     numbers = [item.job_id for item in items]
+    hold(numbers)
     jobs = Job.objects.in_bulk(numbers)
     payloads = Payload.objects.in_bulk(numbers) if reads_payload else {}
     return [Case(item, jobs[item.job_id], payloads.get(item.job_id)) for item in items if item.job_id in jobs]

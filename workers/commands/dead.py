@@ -18,11 +18,12 @@ from jobs.models import dead as words
 from jobs.models.people import Outcome
 from jobs.outbox import Message, put_all
 from jobs.perform import Refused, Settled, Subject, lacking, registered
+from workers.app import app
 from workers.commands.bulk import TYPED_ABOVE
 from workers.eligibility import is_whole, why_not_retry
 from workers.messages import retry_message
 from workers.outbox import RAW
-from workers.second_lives import why_not_again
+from workers.second_lives import hold, why_not_again
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -65,7 +66,9 @@ class OfLetters:
     def found(self, action: Action) -> list[DeadLetter]:
         """The open ones, which nobody else settles in the transaction at hand. Raises Refused."""
         assert action.user is not None
-        found = list(open_letters(self, action.user).select_for_update()[:MOST])
+        meant = dict(open_letters(self, action.user).values_list("pk", "job_id")[:MOST])
+        hold(number for number in meant.values() if number is not None)
+        found = list(open_letters(self, action.user).filter(pk__in=meant).select_for_update())
         if not found:
             raise self._nothing(action.user)
         if len(found) > 1 and (lack := lacking(action.user, "act_in_bulk")):
@@ -236,5 +239,5 @@ def _raw_message(letter: DeadLetter, new_id: str) -> Message:
         body=letter.raw or "",
         headers=json.loads(letter.headers or "{}"),
         properties={RAW: kind},
-        priority=letter.priority,
+        priority=app.conf.task_default_priority if letter.priority is None else letter.priority,
     )

@@ -118,9 +118,16 @@ def _lift_those_that_are_over(rows: Sequence[Pause], now: datetime) -> bool:
     if over:
         with written():
             for row in over:
-                row.resumed_at, row.resumed_by = now, _written_down(row)
-                row.save(update_fields=["resumed_at", "resumed_by"])
+                _lift(row, now)
     return bool(over)
+
+
+def _lift(row: Pause, now: datetime) -> None:
+    """Unless somebody has changed the wish meanwhile."""
+    wish = Pause.objects.filter(pk=row.pk, since=row.since, until=row.until, resumed_at=None)
+    if wish.update(resumed_at=now):
+        row.resumed_at, row.resumed_by = now, _written_down(row)
+        row.save(update_fields=["resumed_by"])
 
 
 def _written_down(row: Pause) -> Action:
