@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from django.db.models import Sum, Value
+
 from jobs import history
 from jobs.headlines import MINUTE
 from jobs.history import Memory, QueueMinute
@@ -16,7 +18,7 @@ from jobs.liveness import seconds_since
 from jobs.models import Alert, Bucket, Cluster, QueueSample
 from jobs.models.alerts import Kind
 from jobs.queue_rows import last_known
-from jobs.rollups import Sketches
+from jobs.rollups import Sketch, Sketches
 from jobs.scopes import EVERYTHING, Scope
 
 BEFORE = timedelta(hours=2)
@@ -36,6 +38,8 @@ MEASURES: dict[str, Measure] = {
     Kind.NO_SUCCESS: "succeeded",
 }
 OF_SAMPLES = ("depth", "oldest")
+OF_SKETCHES = ("wait", "run", "total")
+HIGH = 0.95
 
 
 @dataclass(frozen=True)
@@ -67,33 +71,42 @@ def measure_of(alert: Alert) -> Measure | None:
 
 
 def series(alert: Alert, now: datetime, scope: Scope = EVERYTHING) -> Series | None:
-    """From two hours before its cause to its end, in up to 240 steps of whole minutes; one statement."""
+    """From two hours before its cause to its end, in up to 240 steps; one statement.
+
+    A step is of whole minutes; of durations of a longer time it is of whole hours, as each of their
+    minutes is dear to read.
+    """
     measure = measure_of(alert)
     if measure is None:
         return None
-    first = int((alert.since - BEFORE).timestamp() // MINUTE)
-    until = min(now, alert.resolved_at + AFTERWARDS) if alert.resolved_at else now
-    minutes = max(1, int(until.timestamp() // MINUTE) - first + 1)
-    width = math.ceil(minutes / MOST_STEPS)
-    span = range(first, first + math.ceil(minutes / width) * width)
-    known = _by_minute(alert, measure, span, scope)
+    begin = (alert.since - BEFORE).timestamp()
+    end = (min(now, alert.resolved_at + AFTERWARDS) if alert.resolved_at else now).timestamp()
+    by_hour = measure in OF_SKETCHES and end - begin > MOST_STEPS * MINUTE
+    unit = Bucket.HOUR if by_hour else Bucket.MINUTE
+    first = int(begin // unit)
+    units = max(1, int(end // unit) - first + 1)
+    width = math.ceil(units / MOST_STEPS)
+    span = range(first, first + math.ceil(units / width) * width)
+    known = _by_unit(alert, measure, unit, span, scope)
     steps = range(span.start, span.stop, width)
     values = [_of_step(known, range(step, step + width)) for step in steps]
-    return Series(measure, span.start * MINUTE, width * MINUTE, values)
+    return Series(measure, span.start * unit, width * unit, values)
 
 
-def _of_step(known: dict[int, float], minutes: range) -> float | None:
-    """The worst that was seen in these minutes."""
-    return max((known[minute] for minute in minutes if minute in known), default=None)
+def _of_step(known: dict[int, float], units: range) -> float | None:
+    """The worst that was seen in these minutes or hours."""
+    return max((known[unit] for unit in units if unit in known), default=None)
 
 
-def _by_minute(alert: Alert, measure: Measure, span: range, scope: Scope) -> dict[int, float]:
+def _by_unit(alert: Alert, measure: Measure, unit: int, span: range, scope: Scope) -> dict[int, float]:
     if measure in OF_SAMPLES:
         return _sampled(alert, measure, span, scope)
-    buckets = _buckets(alert.cluster_id or Cluster.DEFAULT_ID, span, scope)
-    narrowed = buckets.filter(**{name: value for name, value in _subject(alert) if value})
-    rows = narrowed.values_list("start", *COUNTS)
-    return _folded(((minute, (succeeded, failed, text)) for minute, succeeded, failed, text in rows), measure)
+    buckets = _buckets(alert.cluster_id or Cluster.DEFAULT_ID, unit, span, scope)
+    narrowed = buckets.filter(**{name: value for name, value in _subject(alert) if value}).order_by()
+    if measure in OF_SKETCHES:
+        return _high(narrowed.values_list("start", "sketches").iterator(), measure)
+    rows = narrowed.values_list("start").annotate(Sum("succeeded"), Sum("failed"))
+    return _folded(((start, (succeeded, failed, "")) for start, succeeded, failed in rows), measure)
 
 
 def _subject(alert: Alert) -> tuple[tuple[str, str | None], ...]:
@@ -122,14 +135,22 @@ def _age(at: datetime, depth: int | None, oldest_at: datetime | None) -> float |
     return None if oldest_at is None else seconds_since(oldest_at, at)
 
 
-COUNTS = ("succeeded", "failed", "sketches")
 Counts = tuple[int, int, str]
 
 
-def _buckets(cluster_id: int, span: range, scope: Scope) -> Any:
+def _buckets(cluster_id: int, tier: int, span: range, scope: Scope) -> Any:
     return Bucket.objects.within(scope).filter(
-        cluster=cluster_id, tier=Bucket.MINUTE, start__gte=span.start, start__lt=span.stop
+        cluster=cluster_id, tier=tier, start__gte=span.start, start__lt=span.stop
     )
+
+
+def _high(rows: Iterable[tuple[int, str]], measure: Measure) -> dict[int, float]:
+    """What one of twenty jobs took longer than, by minute or hour; one row at a time is in memory."""
+    merged: dict[int, Sketch] = defaultdict(Sketch)
+    for start, text in rows:
+        merged[start].merge(Sketches.loads(text).ended(measure))
+    told = {start: sketch.quantile(HIGH) for start, sketch in merged.items()}
+    return {start: value for start, value in told.items() if value is not None}
 
 
 def _folded(rows: Iterable[tuple[int, Counts]], measure: Measure) -> dict[int, float]:
@@ -147,7 +168,7 @@ def _fold(rows: Sequence[Counts], measure: Measure) -> float | None:
         return failed / (succeeded + failed) if succeeded + failed else None
     if measure in ("failed", "succeeded"):
         return float(failed if measure == "failed" else succeeded)
-    return history.merged(Sketches.loads(row[2]).ended(measure) for row in rows).quantile(0.95)
+    return history.merged(Sketches.loads(row[2]).ended(measure) for row in rows).quantile(HIGH)
 
 
 def last_hour(
@@ -156,7 +177,8 @@ def last_hour(
     """For each alert that has a history, by its number: the last hour in two-minute steps; two statements."""
     measured = [(alert, measure) for alert in alerts if (measure := measure_of(alert)) is not None]
     tasks = {alert.task for alert, measure in measured if measure not in OF_SAMPLES and alert.task}
-    of_tasks = _of_tasks(tasks, cluster_id, now, scope)
+    sketched = any(measure in OF_SKETCHES for _, measure in measured)
+    of_tasks = _of_tasks(tasks, cluster_id, now, scope, sketched=sketched)
     queues = history.read_queues(cluster_id, now, memory.within(scope), scope) if measured else {}
 
     def value(alert: Alert, measure: Measure) -> Callable[[int], float | None]:
@@ -174,13 +196,17 @@ def _told(sample: QueueMinute | None, measure: Measure) -> float | None:
 
 
 def _of_tasks(
-    tasks: set[str], cluster_id: int, now: datetime, scope: Scope
+    tasks: set[str], cluster_id: int, now: datetime, scope: Scope, *, sketched: bool
 ) -> dict[str, list[tuple[int, Counts]]]:
     found: dict[str, list[tuple[int, Counts]]] = defaultdict(list)
     if not tasks:
         return found
-    rows = _buckets(cluster_id, history.window(now.timestamp()), scope).filter(task__in=tasks)
-    for task, minute, succeeded, failed, text in rows.values_list("task", "start", *COUNTS):
+    span = history.window(now.timestamp())
+    rows = _buckets(cluster_id, Bucket.MINUTE, span, scope).filter(task__in=tasks)
+    text_of = "sketches" if sketched else Value("")
+    for task, minute, succeeded, failed, text in rows.values_list(
+        "task", "start", "succeeded", "failed", text_of
+    ):
         found[task].append((minute, (succeeded, failed, text)))
     return found
 

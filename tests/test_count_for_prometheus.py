@@ -92,9 +92,23 @@ def test_what_comes_at_once_is_counted_as_it_stands(events: list[JobEvent]) -> N
     job, ledger = fold(None, "id", events), Ledger({}, 100)
     ledger.count({}, {"id": job}, 0.0)
     if job.task is not None:
-        ends = Counter({"retrying": "retried"}.get(a.state, a.state) for a in job.attempts.values())
+        ended = [a.state for a in job.attempts.values() if a.ended_at is not None]
+        ends = Counter({"retrying": "retried"}.get(state, state) for state in ended)
         found = summed(ledger, QUEUE)
         assert all(found[kind] == ends[kind] for kind in KINDS[3:])
+
+
+def test_a_retry_that_a_worker_holds_until_its_eta_is_no_other_retry() -> None:
+    ledger = Ledger({}, 100)
+    events = [
+        event("received", 1, task="t", queue="q"),
+        event("retried", 2),
+        event("received", 3, retries=1, eta=event("sent").at + 180),
+        event("started", 180, retries=1),
+        event("retried", 181, retries=1),
+    ]
+    retried = [summed(ledger, QUEUE)["retried"] for _ in told_one_by_one(events, ledger)]
+    assert retried == [0, 1, 1, 1, 2]
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=300), st.integers(1, 20))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import orjson
@@ -14,9 +15,10 @@ from django.utils import timezone
 from jobs.alert_frame import alerts
 from jobs.models import Alert, AlertChange, Channel, Notice, Rule
 from jobs.models.alerts import Kind
-from jobs.perform import Actor, perform
+from jobs.perform import Actor, Subject, perform
 from tests.alerting import a_rule, an_alert, resolved
-from workers.commands.alerts import Acknowledge, Note, Silence, Unsilence
+from tests.api import account
+from workers.commands.alerts import Acknowledge, Note, OfAnAlert, Silence, Unsilence
 from workers.commands.rules import DisableRule, SaveRule
 
 pytestmark = pytest.mark.django_db
@@ -51,6 +53,24 @@ def test_who_acknowledges_stands_on_the_alert_and_in_its_history_and_channels_ar
     assert (alert.acknowledged_by, alert.state) == ("ops", "firing")
     assert life(alert)[-1] == (What.ACKNOWLEDGED, "ops", "on it")
     assert list(Notice.objects.order_by("pk").values_list("event", flat=True)) == ["firing", "acknowledged"]
+
+
+@pytest.mark.parametrize(
+    "command", [Acknowledge, partial(Silence, lasts=60.0), Unsilence, partial(Note, text="x")]
+)
+def test_one_that_is_gone_meanwhile_is_missing(
+    ops: User, alert: Alert, command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The monitor forgets what was pending and didn't last."""
+    subject = OfAnAlert.subject
+
+    def then_gone(self: OfAnAlert, user: User) -> Subject:
+        found = subject(self, user)
+        Alert.objects.all().delete()
+        return found
+
+    monkeypatch.setattr(OfAnAlert, "subject", then_gone)
+    assert do(ops, command(alert.pk)).refusal == "missing"
 
 
 def test_an_alert_is_acknowledged_once(ops: User, alert: Alert) -> None:
@@ -177,6 +197,14 @@ def test_a_rule_that_is_tried_is_not_saved(visitor: Client) -> None:
     tried = {**form_of(visitor, address), "title": "another", "step": "try", "once": "my-form-4"}
     assert "can&#x27;t be tried on the past" in visitor.post(address, tried).content.decode()
     assert Rule.objects.get(pk=rule.pk).name != "another"
+
+
+def test_a_rule_is_tried_by_those_who_may_save_it_alone(visitor: Client) -> None:
+    address = f"/alerts/rules/{a_rule(Kind.DEPTH).pk}/"
+    tried = {**form_of(visitor, address), "step": "try", "once": "my-form-5"}
+    assert visitor.post(address, tried).context["trial"] is not None
+    visitor.force_login(account("vi", "viewer"))
+    assert visitor.post(address, tried).context["trial"] is None
 
 
 def test_a_program_changes_what_it_names_alone(ops: User) -> None:

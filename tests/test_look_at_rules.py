@@ -10,6 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
+from jobs.alerts.facts import errors
 from jobs.alerts.facts.look import Facts, Memory
 from jobs.alerts.facts.schedules import read_overdue
 from jobs.alerts.looking import Asked, findings
@@ -172,6 +173,39 @@ def test_a_new_error_is_learned_once_and_by_its_type(alone: None) -> None:
     assert found(Kind.NEW_ERROR) == {"shop.sync: KeyError": False, "shop.sync: ValueError": False}
 
 
+def test_an_error_is_learned_though_its_task_failed_as_often_hours_before(alone: None) -> None:
+    memory = errors.Memory()
+    failed("shop.sync", "KeyError: 'a'", ago(7200))
+    errors.learn(CLUSTER, ago(7190), memory)
+    errors.learn(CLUSTER, ago(3600), memory)
+    failed("shop.sync", "ValueError('x')", ago(10))
+    errors.learn(CLUSTER, NOW, memory)
+    assert set(SeenError.objects.values_list("exception", flat=True)) == {"KeyError", "ValueError"}
+
+
+def test_however_many_tasks_fail_all_the_time_each_has_its_turn(
+    alone: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errors, "MOST_TASKS", 2)
+    memory, tasks = errors.Memory(), ["a", "b", "c", "d", "e"]
+    for _ in range(3):
+        for task in tasks:
+            failed(task, "KeyError: 'a'", NOW)
+        errors.learn(CLUSTER, NOW, memory)
+    assert sorted(SeenError.objects.values_list("task", flat=True)) == tasks
+
+
+def test_names_that_a_task_makes_up_without_end_become_one(
+    alone: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errors, "ERRORS_OF_A_TASK", 2)
+    memory = errors.Memory()
+    for number in range(5):
+        failed("shop.sync", f"Error{number}: x", NOW)
+        errors.learn(CLUSTER, NOW, memory)
+    assert set(SeenError.objects.values_list("exception", flat=True)) == {"Error0", "Error1", "?"}
+
+
 def test_errors_from_before_the_rule_are_not_new(alone: None) -> None:
     failed("shop.sync", "KeyError: 'a'", ago(30))
     made = rule(Kind.NEW_ERROR, created_at=ago(10))
@@ -203,6 +237,15 @@ def test_a_schedule_is_overdue_while_beat_has_not_decided_what_is_due() -> None:
     late = {tick.schedule: tick for tick in read_overdue(NOW)}
     assert set(late) == {"late"}
     assert late["late"].late == pytest.approx(40, abs=1)
+
+
+def test_an_overdue_tick_is_told_with_the_queue_that_beat_knows() -> None:
+    routed, named = scheduled("routed", ago(40)), scheduled("named", ago(40), queue="high")
+    Timeline.objects.filter(schedule__in=[routed, named]).update(queue="low")
+    faulty = {"outcome": "missed", "reason": "faulty", "known_at": ago(90)}
+    Tick.objects.create(schedule=routed, due=ago(90), **faulty)
+    told = [(tick.schedule, tick.queue) for tick in read_overdue(NOW)]
+    assert sorted(told) == [("named", "high"), ("routed", "low"), ("routed", "low")]
 
 
 def test_a_tick_whose_job_cannot_be_made_is_overdue_until_a_later_one_is_sent() -> None:

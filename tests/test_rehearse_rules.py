@@ -127,6 +127,18 @@ def test_a_week_is_tried_with_one_statement_and_looked_at_less_often() -> None:
     assert tried.every == timedelta(minutes=7)
 
 
+@pytest.mark.parametrize(("kind", "window"), [(Kind.NO_SUCCESS, "seconds"), (Kind.FAILURE_SHARE, "window")])
+def test_a_look_needs_a_whole_window_of_what_is_kept(kind: Kind, window: str) -> None:
+    tried = rehearse(rule(kind, **{window: 3600.0}), NOW - timedelta(days=30), NOW)
+    assert tried.known_since is not None
+    assert timedelta(days=6) < NOW - tried.known_since <= timedelta(days=7, hours=-1)
+
+
+def test_a_rule_that_looks_back_for_days_is_not_tried() -> None:
+    with pytest.raises(past.TooMuch, match="6 hours"):
+        rehearse(rule(Kind.NO_SUCCESS, seconds=24 * 3600.0), ago(60), NOW)
+
+
 def test_what_is_too_much_to_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(past, "MOST_ROWS", 3)
     for minute in range(1, 6):

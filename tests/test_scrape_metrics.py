@@ -305,8 +305,11 @@ def test_the_outbox_tells_how_many_wait_and_how_long(now: datetime) -> None:
 def test_processes_broker_and_stream_tell_how_they_are(now: datetime) -> None:
     all_is_well(now)
     beat("beat", now - timedelta(seconds=40))
+    beat("alerts", now)
+    beat("deadman", now - timedelta(seconds=40))  # which comes once a minute
     found = scraped(now)
-    assert of(found, "nightdesk_process_up", "process") == {"monitor": 1, "broker": 1, "beat": 0}
+    expected = {"monitor": 1, "broker": 1, "beat": 0, "alerts": 1}
+    assert of(found, "nightdesk_process_up", "process") == expected
     assert of(found, "nightdesk_process_silence_seconds", "process")["beat"] == 40
     assert of(found, "nightdesk_broker_up") == {(): 1}
     assert of(found, "nightdesk_stream_entries") == {(): 210}

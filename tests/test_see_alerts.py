@@ -16,9 +16,11 @@ from django.utils import timezone
 
 from dashboard.consumers import make_frame
 from jobs import live
+from jobs.alert_trends import series
 from jobs.history import Memory
 from jobs.models import Alert, Bucket, Gap, QueueSample, Reach, Rule, Worker
 from jobs.models.alerts import About, Kind, Severity
+from jobs.rollups import Sketches
 from tests.alerting import a_rule, an_alert, resolved
 from tests.seed import seed
 from tests.setups import a_monitor
@@ -112,6 +114,29 @@ def test_a_trend_turns_red_where_the_cause_began(
     markup = visitor.get("/alerts/").content.decode()
     well, ill = re.findall(r'<path d="([^"]*)"/><path class="bad" d="([^"]*)"/>', markup)[0]
     assert (well.count("M"), ill.count("M")) == (19, 11)
+
+
+def test_durations_of_a_long_alert_are_drawn_by_the_hour_and_counts_by_the_minute(now: datetime) -> None:
+    for tier, took in ((Bucket.MINUTE, 100.0), (Bucket.HOUR, 7.0)):
+        for task in ("shop.sync", "shop.pay"):
+            sketches = Sketches()
+            sketches.at("succeeded", "wait").add(took)
+            start = int(now.timestamp() // tier)
+            told = {"succeeded": 1, "failed": 3, "sketches": sketches.dumps()}
+            Bucket.objects.create(tier=tier, start=start, task=task, queue="low", **told)
+
+    def drawn(kind: Kind, minutes: int) -> tuple[int, float]:
+        alert = an_alert(a_rule(kind, name=f"{kind} {minutes}"), now, "low", queue="low", minutes=minutes)
+        found = series(alert, now)
+        assert found is not None
+        return found.step, max(filter(None, found.values))
+
+    step, took = drawn(Kind.SLOW, minutes=300)
+    assert (step, round(took)) == (3600, 7)
+    assert drawn(Kind.FAILURE_SHARE, minutes=300) == (120, 0.75)
+    step, took = drawn(Kind.SLOW, minutes=30)
+    assert step == 60
+    assert 95 < took < 105
 
 
 def test_alerts_are_filtered_by_queue_and_team(visitor: Client, now: datetime) -> None:

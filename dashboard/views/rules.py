@@ -14,11 +14,11 @@ from django.views.decorators.http import require_POST, require_safe
 from dashboard import rule_rows
 from dashboard.acting import act, asking
 from dashboard.rule_forms import RuleForm
-from dashboard.visitors import scope_of_visitor, user_of
+from dashboard.visitors import hindrance, scope_of_visitor, user_of
 from jobs.models import Rule
 from jobs.models.alerts import Kind
 from jobs.scopes import named
-from workers.commands.rules import DisableRule, EnableRule
+from workers.commands.rules import DisableRule, EnableRule, SaveRule
 
 
 class Kinds(forms.Form):
@@ -73,9 +73,11 @@ def _form(request: HttpRequest, kind: str, rule: Rule | None) -> HttpResponse:
 def _trial(request: HttpRequest, form: RuleForm) -> rule_rows.Trial | None:
     """What it would have done, as it stands in a form that was sent to be tried: it reads much, so only then.
 
-    It is for those to whom all of it may be shown.
+    It is for those to whom all of it may be shown, and who may save the rule.
     """
     if not form.is_bound or form.errors or named(scope_of_visitor(request)).spans is not None:
+        return None
+    if hindrance(request, SaveRule, None, None):
         return None
     return rule_rows.tried(form.draft(), timezone.now())
 

@@ -9,11 +9,19 @@ from datetime import UTC, datetime, timedelta
 from django.conf import settings
 
 from jobs.alerts import judging
-from jobs.alerts.facts.buckets import success_facts
+from jobs.alerts.facts.buckets import BY_MINUTE_UP_TO, success_facts
 from jobs.alerts.findings import Evidence, Finding, Findings
 from jobs.alerts.life import Life, Policy, advance
 from jobs.alerts.looking import Asked
-from jobs.alerts.past import EndsThen, SketchesThen, ends_then, queues_then, sketches_then, usual_before
+from jobs.alerts.past import (
+    EndsThen,
+    SketchesThen,
+    TooMuch,
+    ends_then,
+    queues_then,
+    sketches_then,
+    usual_before,
+)
 from jobs.models import Rule
 from jobs.models.alerts import Kind
 
@@ -61,25 +69,34 @@ def rehearse(rule: Rule, since: datetime, until: datetime, cluster_id: int = 1) 
     asked = Asked.by(rule)
     if asked.kind not in POSSIBLE:
         return Rehearsal(False)
+    window = _window_of(asked)
+    if window > BY_MINUTE_UP_TO:
+        raise TooMuch("a rule that looks back for more than 6 hours is too much to try on the past")
     kept = settings.RETENTION.samples if asked.kind in OF_SAMPLES else settings.RETENTION.minutes
-    begin = max(since, datetime.now(UTC) - kept)
+    # The first look, too, needs a whole window of what is kept.
+    begin = max(since, datetime.now(UTC) - kept + window)
     every = max(MINUTE, MINUTE * (max(timedelta(0), until - begin) // MINUTE // MOST_LOOKS + 1))
     policy = Policy(for_seconds=rule.for_seconds, resolve_seconds=rule.resolve_seconds)
-    moments = _moments(asked, begin, until, every, cluster_id) if begin < until else ()
+    moments = _moments(asked, begin, until, every, window, cluster_id) if begin < until else ()
     return Rehearsal(True, tuple(spans(moments, policy)), begin, every)
 
 
+def _window_of(asked: Asked) -> timedelta:
+    """How far a look reaches back."""
+    if asked.kind in OF_SAMPLES:
+        return timedelta(0)
+    seconds = asked.params.seconds if asked.kind == Kind.NO_SUCCESS else asked.params.window
+    return timedelta(seconds=seconds)
+
+
 def _moments(
-    asked: Asked, begin: datetime, until: datetime, every: timedelta, cluster_id: int
+    asked: Asked, begin: datetime, until: datetime, every: timedelta, window: timedelta, cluster_id: int
 ) -> Iterable[Moment]:
     if asked.kind in OF_SAMPLES:
         return _by_samples(asked, begin, until, cluster_id)
     if asked.kind in OF_SKETCHES:
-        window = timedelta(seconds=asked.params.window)
         sketches = sketches_then(cluster_id, begin - window, until, asked.span, asked.params.measure)
         return _by_sketches(asked, sketches, _times(begin, until, every), window)
-    seconds = asked.params.seconds if asked.kind == Kind.NO_SUCCESS else asked.params.window
-    window = timedelta(seconds=seconds)
     ends = ends_then(cluster_id, begin - window, until, asked.span)
     return _by_buckets(asked, ends, _times(begin, until, every), window, cluster_id)
 

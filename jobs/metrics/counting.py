@@ -230,7 +230,9 @@ class _Counting:
                 before.started_at is None or before.published_at is None
             ):
                 self._add_wait(of_queue, queue, attempt.wait or 0.0)
-        if attempt.state != before.state and attempt.state in OUTCOMES:
+        # One that waits for a retry's eta is "retrying" by its receipt, and has not ended.
+        was = None if before.ended_at is None else before.state
+        if attempt.ended_at is not None and attempt.state != was and attempt.state in OUTCOMES:
             self._count_outcome(OUTCOMES[attempt.state], attempt, of_queue, of_worker)
 
     def _add_wait(self, of_queue: Tally, queue: str, seconds: float) -> None:

@@ -18,6 +18,8 @@ from jobs.models import QueueSample
 from jobs.trust import detail_of
 
 NOTHING: Labels = ()
+# Those that say every few seconds that they are there; others beat at their own pace.
+PROCESSES = ("monitor", "alerts", "broker", "beat")
 STATES: tuple[WorkerState, ...] = ("online", "late", "dead")
 # Totals: name -> (family, its label, help). LOST is 0 before anything was lost.
 TOTALS = {
@@ -48,7 +50,7 @@ def _one(name: str, help: str, value: Value | None) -> Family:
 
 def _of_record(look: Look) -> list[Family]:
     trust, outbox = look.trust, look.outbox
-    beats = trust.heartbeats.items()
+    beats = [(name, beat) for name, beat in trust.heartbeats.items() if name in PROCESSES]
     stream = detail_of(trust.heartbeats.get("monitor")).get("stream") or {}
     seen = trust.verdict(anything_seen=True).word != "blind"
     sets = Counter(key.axis for key in look.series)

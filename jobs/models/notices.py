@@ -26,8 +26,9 @@ class Channel(models.Model):
 
     `sealed` is its address, encrypted (`jobs.sealing`); `shown` is as much of it as anybody gets to see.
     `signed_with` names the secret in WEBHOOK_SECRETS that signs a webhook. A `default` one is told of what
-    rules find that name no channel: all of them, or those of its team. `failing_since` is when its
-    first delivery failed after the last one that went well.
+    rules find that name no channel: all of them, or those of its team, which can't be deleted before it:
+    without one it would be told of everything. `failing_since` is when its first delivery failed after
+    the last one that went well.
     """
 
     name = models.CharField(_("name"), max_length=100, unique=True)
@@ -38,7 +39,7 @@ class Channel(models.Model):
     )
     team = models.ForeignKey(
         Group,
-        models.SET_NULL,
+        models.PROTECT,
         null=True,
         blank=True,
         verbose_name=_("team"),

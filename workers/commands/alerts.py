@@ -32,7 +32,7 @@ class OfAnAlert:
     def subject(self, user: User) -> Subject:
         found = Alert.objects.visible_to(user).filter(pk=self.alert).select_related("rule").first()
         if found is None:
-            raise Refused("missing", _("No such alert is known."))
+            raise _missing()
         return Subject(
             "alert",
             str(found.pk),
@@ -43,8 +43,13 @@ class OfAnAlert:
         )
 
     def locked(self) -> Alert:
-        """The alert as it is now; the monitor, which may be about to change it, waits."""
-        found: Alert = Alert.objects.select_for_update().get(pk=self.alert)
+        """The alert as it is now; the monitor, which may be about to change it, waits.
+
+        Raises Refused if it is gone, as one that was pending may be.
+        """
+        found: Alert | None = Alert.objects.select_for_update().filter(pk=self.alert).first()
+        if found is None:
+            raise _missing()
         return found
 
     def firing(self) -> Alert:
@@ -55,6 +60,10 @@ class OfAnAlert:
         if alert.state == AlertState.PENDING:
             raise Refused("pending", _("It does not fire yet."))
         return alert
+
+
+def _missing() -> Refused:
+    return Refused("missing", _("No such alert is known."))
 
 
 @registered

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import structlog
+from django.db import DataError
 
 from workers.monitor.rounds import go_round
 from workers.notify import desk
@@ -70,7 +71,7 @@ class Notifier:
                 place = self._on_the_way.index(one)
                 # Kept until it is written down: the database may be away.
                 self._on_the_way[place] = OnTheWay(one.taken, None, outcome)
-                desk.write_down(one.taken, outcome, now)
+                _write_down(one.taken, outcome, now)
                 del self._on_the_way[place]
                 _log(one.taken, outcome)
 
@@ -89,6 +90,15 @@ def _begun(taken: desk.Taken) -> OnTheWay:
         return OnTheWay(taken, Courier(desk.letter_of(taken)))
     except desk.Unsendable as fault:
         return OnTheWay(taken, None, Outcome("refused", str(fault)))
+
+
+def _write_down(taken: desk.Taken, outcome: Outcome, now: datetime) -> None:
+    try:
+        desk.write_down(taken, outcome, now)
+    except (ValueError, DataError):
+        # Code of others has written the reason: one that no database takes must not come again for ever.
+        logger.exception("what came of a message can't be written down as it was told")
+        desk.write_down(taken, replace(outcome, why="?"), now)
 
 
 def _log(taken: desk.Taken, outcome: Outcome) -> None:

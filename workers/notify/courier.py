@@ -29,7 +29,7 @@ class Courier:
         self._seconds = letter.seconds
         self._until = clock() + letter.seconds
         self._process = subprocess.Popen(
-            [sys.executable, "-P", child.__file__],
+            [sys.executable, "-P", "-B", child.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -17,7 +17,16 @@ from django.conf import settings
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from jobs.alerts.notices import TEST, waiting
-from jobs.alerts.parcels import MOST_IN_ONE, Parcel, Row, admitted, is_stale, next_of, pause_after
+from jobs.alerts.parcels import (
+    GIVEN_UP_AFTER,
+    MOST_IN_ONE,
+    Parcel,
+    Row,
+    admitted,
+    is_stale,
+    next_of,
+    pause_after,
+)
 from jobs.models import Action, Channel, ChannelKind, Notice
 from jobs.models.people import Outcome as ActionOutcome
 from jobs.perform import Settled, settle
@@ -29,6 +38,9 @@ from workers.notify.letter import Kind, Letter, Outcome
 from workers.notify.sending import mail_settings
 
 MOST_CHANNELS = 200
+MOST_GIVEN_UP = 500
+# A channel that is off is told nothing but that it is tried out.
+TOLD = Q(channel__enabled=True) | Q(event=TEST)
 LATE = timedelta(seconds=DEADLINE)
 
 
@@ -59,7 +71,8 @@ class Taken:
 
 def take(now: datetime, busy: Collection[int], free: int, doubtful: int, most: int) -> list[Taken]:
     """What goes now, to channels that are not `busy`; each of it is marked as begun."""
-    due = waiting().filter(Q(channel__enabled=True) | Q(event=TEST), next_try__lte=now)
+    _give_up_old(now)
+    due = waiting().filter(TOLD, next_try__lte=now)
     channels = due.exclude(channel__in=busy).order_by().values_list("channel", "channel__failing_since")
     parcels = [
         replace(parcel, failing=failing_since is not None)
@@ -70,10 +83,20 @@ def take(now: datetime, busy: Collection[int], free: int, doubtful: int, most: i
     return [taken for parcel in chosen if (taken := _begun(parcel, now))]
 
 
+def _give_up_old(now: datetime) -> None:
+    """What a channel that is off was not told in time is no news when it is on again."""
+    late = waiting().filter(channel__enabled=False, began_at=None, at__lte=now - GIVEN_UP_AFTER)
+    old = list(late.exclude(event=TEST).values_list("pk", flat=True)[:MOST_GIVEN_UP])
+    if old:
+        with written():
+            rows = waiting().filter(pk__in=old, began_at=None)
+            rows.update(given_up_at=now, last_error="its channel was off until this was no news any more")
+
+
 def _next_of(channel: int, now: datetime) -> Parcel | None:
     """The next message of a channel; of one alert nothing goes before what came before it."""
     before = waiting().filter(channel=OuterRef("channel"), alert=OuterRef("alert"), pk__lt=OuterRef("pk"))
-    rows = waiting().filter(~Exists(before), channel=channel).order_by("next_try", "pk")
+    rows = waiting().filter(TOLD, ~Exists(before), channel=channel).order_by("next_try", "pk")
     columns = ("id", "channel", "alert__rule", "event", "parcel", "attempts", "next_try", "began_at")
     return next_of([Row(*row) for row in rows.values_list(*columns)[: MOST_IN_ONE * 4]], now)
 
@@ -162,7 +185,7 @@ def _why(taken: Taken, outcome: Outcome) -> str:
     try:
         return places.without_address(outcome.why, places.address_of(taken.channel))
     except Broken:
-        return outcome.why[: places.LONGEST_ERROR]
+        return places.on_one_line(outcome.why)
 
 
 def _note_health(channel: int, delivered: bool, why: str, now: datetime) -> None:

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from jobs.models import Channel, ChannelKind
 from jobs.sealing import seal, unseal
+from jobs.values import storable
 from nightdesk.options import SENSITIVE_KEYS
 from nightdesk.redaction import Redactor
 from workers.ready.addresses import Refused, place_of
@@ -66,8 +67,12 @@ def without_address(text: str, address: str) -> str:
     parts = [part for part in re.split(r"[/:@?&=#,\s]+", address) if len(part) >= SHORTEST_SECRET]
     for part in sorted({address, *parts}, key=len, reverse=True):
         text = text.replace(part, HIDDEN)
-    cleaned = str(REDACTOR.clean(text, LONGEST_ERROR * 4).value)
-    return " ".join(cleaned.split())[:LONGEST_ERROR]
+    return on_one_line(str(REDACTOR.clean(text, LONGEST_ERROR * 4).value))
+
+
+def on_one_line(text: str) -> str:
+    """`text`, short and fit for the record: receivers, and code of others, have written it."""
+    return " ".join(storable(text).split())[:LONGEST_ERROR]
 
 
 def _people(address: str) -> list[str]:
@@ -96,7 +101,7 @@ def _check_url(address: str, signed_with: str) -> None:
 
 
 def _check_apprise(address: str) -> None:
-    if urlsplit(address).scheme.lower() in LOCAL:
+    if _scheme_of(address) in LOCAL:
         raise ValidationError(_("This would speak to the machine itself, not to people."))
     with warnings.catch_warnings():  # of modules that Python is about to drop
         warnings.simplefilter("ignore")
@@ -104,4 +109,15 @@ def _check_apprise(address: str) -> None:
 
         apprise.Apprise.instantiate("json://localhost")  # its services are loaded by the first use
     if apprise.Apprise.instantiate(address) is None:
-        raise ValidationError(_("apprise can't read this address: see its list of services."))
+        raise _unreadable()
+
+
+def _scheme_of(address: str) -> str:
+    try:
+        return urlsplit(address).scheme.lower()
+    except ValueError:  # a bracket that nothing closes
+        raise _unreadable() from None
+
+
+def _unreadable() -> ValidationError:
+    return ValidationError(_("apprise can't read this address: see its list of services."))

@@ -9,16 +9,29 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from django.utils.translation import gettext as _
 
+from jobs.alerts import words
+from jobs.models.alerts import Kind
 from workers.notify.letter import Tone
 
 Facts = Mapping[str, Any]
 
 LONGEST_SUBJECT, LONGEST_VALUE, LONGEST_TEXT = 150, 200, 12_000
 MOST_TOLD = 20
+# How numbers of the evidence are written; of those in OF_KIND the kind of the rule tells.
+OF_MOMENTS = {"due", "first", "last", "returned"}
+OF_SECONDS = {"oldest", "silent", "since"}
+OF_KIND = {"value", "limit", "usual"}
+SHARES = {Kind.FAILURE_SHARE, Kind.FAILURE_RISE}
+TIMES = {
+    Kind.SLOW, Kind.OLDEST, Kind.STALLED, Kind.MISSED_TICK, Kind.BEAT_SILENT, Kind.NO_SUCCESS, Kind.NEW_ERROR,
+}  # fmt: skip
+# What is mostly not so, rather than not known.
+RARE = {"returned"}
 NO_CALL = "\N{ZERO WIDTH SPACE}"
 TONES: dict[str, Tone] = {"page": "failure", "warn": "warning", "info": "info"}
 
@@ -92,7 +105,11 @@ def body(message: Message, delivery: str) -> str:
 
 def _of_one(facts: Facts, message: Message) -> str:
     lines = [line(facts["summary"] or facts["key"])]
-    lines += [f"  {line(name)}: {value(told)}" for name, told in facts["evidence"].items()]
+    lines += [
+        f"  {line(name)}: {_written(name, told, facts)}"
+        for name, told in facts["evidence"].items()
+        if told is not None or name not in RARE
+    ]
     who = line(facts["acknowledged_by"])
     named = (
         (_("about"), line(facts["key"])),
@@ -121,14 +138,27 @@ def value(told: Any) -> str:
     return f"{told:,}" if isinstance(told, int) else f"{told:,.4g}"
 
 
+def _written(name: str, told: Any, facts: Facts) -> str:
+    """A number of the evidence: a moment, seconds, a share or a count, by its name and the kind of rule."""
+    if isinstance(told, bool) or not isinstance(told, int | float):
+        return value(told)
+    if name in OF_MOMENTS:
+        return _moment(datetime.fromtimestamp(told, UTC).isoformat())
+    if name in OF_KIND and facts["kind"] in SHARES:
+        return words.share(told)
+    if name in OF_SECONDS or (name in OF_KIND and (facts["kind"] in TIMES or facts["key"] == "lag")):
+        return words.duration(told)
+    return value(told)
+
+
 def _word(event: str) -> str:
-    words = {
+    told = {
         "firing": _("FIRING"),
         "escalated": _("NOBODY HAS ANSWERED"),
         "acknowledged": _("IN HAND"),
         "resolved": _("RESOLVED"),
     }
-    return words[event]
+    return told[event]
 
 
 def _moment(iso: str | None) -> str:

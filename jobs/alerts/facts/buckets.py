@@ -52,6 +52,15 @@ def read_ends(cluster_id: int, now: datetime, window: timedelta) -> EndsBy:
     return _ends(rows)
 
 
+def read_failed(cluster_id: int, now: datetime, window: timedelta) -> dict[str, dict[int, int]]:
+    """How many jobs of each task that failed did so in each minute that a window touches; one statement."""
+    rows = _of(cluster_id, Bucket.MINUTE).filter(start__gte=minute_of(now - window), failed__gt=0)
+    found: dict[str, dict[int, int]] = {}
+    for task, minute, failed in rows.order_by().values_list("task", "start").annotate(Sum("failed")):
+        found.setdefault(task, {})[minute] = failed
+    return found
+
+
 def read_usual(cluster_id: int, now: datetime, days: int, memory: Memory) -> EndsBy:
     """How jobs ended in the days before the last whole hour; one statement every few minutes."""
     kept = memory.usual.get(days)
@@ -135,8 +144,3 @@ def read_last_success(cluster_id: int, now: datetime, tasks: Collection[str]) ->
     rows = _of(cluster_id, Bucket.HOUR).filter(start__gte=since, task__in=tasks, succeeded__gt=0)
     latest: Iterable[tuple[str, int]] = rows.order_by().values_list("task").annotate(Max("start"))
     return {task: min(now, datetime.fromtimestamp((hour + 1) * 3600, UTC)) for task, hour in latest}
-
-
-def failing(ends: EndsBy) -> set[str]:
-    """The tasks of which a job failed. Pure."""
-    return {place.task for place, each in ends.items() if each.failed}

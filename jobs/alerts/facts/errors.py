@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from jobs.alerts.facts.buckets import failing, read_ends
-from jobs.alerts.shapes import Ends, ErrorFacts
+from jobs.alerts.facts.buckets import read_failed
+from jobs.alerts.shapes import ErrorFacts
 from jobs.models import SeenError, Standing, State
 from jobs.scopes import EXCEPTION_TYPE
 from jobs.store.turns import written
@@ -16,6 +16,8 @@ from jobs.store.turns import written
 LATELY = timedelta(minutes=2)
 MOST_TASKS = 50
 FAILURES_OF_A_TASK = 200
+# What else a task fails with is kept as one error without a name.
+ERRORS_OF_A_TASK = 200
 SILENCE = timedelta(days=1)
 # The latest failure is written down again only if it is so much later: nobody needs it to the second.
 WRITTEN_EVERY = timedelta(minutes=1)
@@ -23,6 +25,8 @@ LONGEST_NAME = 120
 NAMELESS = "?"
 
 Key = tuple[str, str]
+# How many failed, by minute since the epoch.
+FailedBy = dict[int, int]
 
 
 @dataclass(frozen=True)
@@ -42,21 +46,19 @@ class Failure:
 
 @dataclass
 class Memory:
-    """How often each task had failed when its failures were last read."""
+    """How often each task had failed, by minute, when its failures were last read; the latest is last."""
 
-    failed: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, FailedBy] = field(default_factory=dict)
 
 
 def learn(cluster_id: int, now: datetime, memory: Memory) -> None:
     """Write down what the tasks that fail now have failed with. Nothing is read if none failed since."""
-    ends = read_ends(cluster_id, now, LATELY)
-    counts: dict[str, int] = {}
-    for place, each in ends.items():
-        counts[place.task] = counts.get(place.task, 0) + Ends(*each).failed
-    moved = [task for task in sorted(failing(ends)) if memory.failed.get(task) != counts[task]]
-    for task in moved[:MOST_TASKS]:
+    failed = read_failed(cluster_id, now, LATELY)
+    memory.failed = {task: known for task, known in memory.failed.items() if task in failed}
+    for task in to_read(failed, memory.failed)[:MOST_TASKS]:
         _write(cluster_id, task, _read_failures(cluster_id, task))
-        memory.failed[task] = counts[task]
+        memory.failed.pop(task, None)
+        memory.failed[task] = failed[task]
 
 
 def _read_failures(cluster_id: int, task: str) -> list[Failure]:
@@ -65,17 +67,17 @@ def _read_failures(cluster_id: int, task: str) -> list[Failure]:
     return [Failure(task, queue, exception, at) for queue, exception, at in told if at is not None]
 
 
-def _write(cluster_id: int, task: str, failures: Iterable[Failure]) -> None:
-    known = {(row.task, row.exception): row for row in _known(cluster_id, task)}
+def _write(cluster_id: int, task: str, failures: Sequence[Failure]) -> None:
+    of_task = SeenError.objects.filter(cluster=cluster_id, task=task)
+    names = {failure.key[1] for failure in failures} | {NAMELESS}
+    known = {(row.task, row.exception): row for row in of_task.filter(exception__in=names)}
+    if any(failure.key not in known for failure in failures) and of_task.count() >= ERRORS_OF_A_TASK:
+        failures = without_new_names(failures, known)
     fresh, moved = seen(failures, known, cluster_id)
     if fresh or moved:
         with written():
             SeenError.objects.bulk_create(fresh, ignore_conflicts=True)
             SeenError.objects.bulk_update(moved, ["last_at", "returned_at", "queue"])
-
-
-def _known(cluster_id: int, task: str) -> Iterable[SeenError]:
-    return SeenError.objects.filter(cluster=cluster_id, task=task)
 
 
 def read_errors(cluster_id: int, since: datetime) -> list[ErrorFacts]:
@@ -88,6 +90,18 @@ def read_errors(cluster_id: int, since: datetime) -> list[ErrorFacts]:
 
 
 # Pure from here on
+
+
+def to_read(failed: Mapping[str, FailedBy], known: Mapping[str, FailedBy]) -> list[str]:
+    """The tasks that have failed since they were read: those that never were, then the longest not read."""
+    read = {task: place for place, task in enumerate(known)}
+    moved = (task for task in sorted(failed) if not failed[task].items() <= known.get(task, {}).items())
+    return sorted(moved, key=lambda task: read.get(task, -1))
+
+
+def without_new_names(failures: Iterable[Failure], known: Collection[Key]) -> list[Failure]:
+    """The same, where an error that isn't known is nameless: names may be made up without end."""
+    return [failure if failure.key in known else replace(failure, exception=None) for failure in failures]
 
 
 def seen(

@@ -11,6 +11,7 @@ from jobs.alerts.shapes import TickFacts
 from jobs.liveness import seconds_since
 from jobs.models import Heartbeat, Tick, Timeline
 from jobs.ticks.deciding import Reason
+from jobs.ticks.plans import timeline_of
 
 # No grace is shorter, so nothing that is due later need be told.
 SOONEST = timedelta(seconds=1)
@@ -45,9 +46,11 @@ def _faulty(now: datetime) -> list[TickFacts]:
         outcome=Tick.Outcome.MISSED, reason=Reason.FAULTY, known_at__gte=now - FAULTY_FOR
     )
     enabled = PeriodicTask.objects.filter(pk=OuterRef("schedule"), enabled=True)
-    rows = faulty.filter(~Exists(sent_since), Exists(enabled)).select_related("schedule")
+    rows = faulty.filter(~Exists(sent_since), Exists(enabled)).select_related("schedule__timeline")
     return [_told(row.schedule, row.due, now) for row in rows.order_by("-known_at")[:MOST]]
 
 
 def _told(schedule: PeriodicTask, due: datetime, now: datetime) -> TickFacts:
-    return TickFacts(schedule.name, due, seconds_since(due, now), schedule.task, schedule.queue or None)
+    timeline = timeline_of(schedule)
+    queue = schedule.queue or (timeline.queue if timeline is not None else "")
+    return TickFacts(schedule.name, due, seconds_since(due, now), schedule.task, queue or None)
