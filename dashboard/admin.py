@@ -13,6 +13,7 @@ from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.db.models.expressions import Combinable
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -200,6 +201,8 @@ class AuditedPeriodicTaskAdmin(OfSchedules, beat.PeriodicTaskAdmin):  # type: ig
     @admin.action(description=gettext_lazy("Enable selected schedules"), permissions=["change"])
     def enable_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
         self._switch(request, queryset, on=True)
+        # It counts from now on, not from its last edit.
+        queryset.filter(enabled=False).update(date_changed=timezone.now())
         super().enable_tasks(request, queryset)
 
     @admin.action(description=gettext_lazy("Disable selected schedules"), permissions=["change"])

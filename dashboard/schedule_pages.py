@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from dashboard.schedule_rows import Schedule
 from dashboard.tick_strips import JobFacts, Strip, jobs_of_ticks, latest_ticks, strip_of
 from dashboard.tick_words import why
 from jobs.models import Action, SchedulePolicy, Tick
+from jobs.perform import REDACTOR
 from jobs.scopes import Scope
 from jobs.ticks.deciding import Plan, due_between, fires_at, next_due
 from jobs.ticks.plans import policy_of
@@ -131,6 +133,15 @@ def gone_by(plan: Plan, now: datetime, most: int = 5) -> list[datetime]:
         if len(found) >= most:
             break
     return found[-most:]
+
+
+def carried(text: str | None) -> str:
+    """The arguments of a schedule's jobs without secrets; empty where they can't be read."""
+    try:
+        value = json.loads(text or "null")
+    except ValueError:
+        return ""
+    return "" if value is None else json.dumps(REDACTOR.clean(value, 1_000).value, ensure_ascii=False)
 
 
 def evidence(schedule: int, before: int, scope: Scope) -> tuple[list[Evidence], int | None]:

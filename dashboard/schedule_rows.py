@@ -36,18 +36,30 @@ class Schedule:
     problem: str | None
 
 
+@dataclass(frozen=True)
+class Standing:
+    """By what the list is in order."""
+
+    row: Any
+    problem: str | None
+    next: datetime | None
+
+
 def read_schedules(now: datetime, scope: Scope) -> list[Schedule]:
     """All that the scope shows, worst first; one statement."""
     return read_rows(now, scope)[1]
 
 
-def read_rows(now: datetime, scope: Scope) -> tuple[dict[int, PeriodicTask], list[Schedule]]:
-    """The same, with the rows that they were made of, by number."""
+def read_rows(
+    now: datetime, scope: Scope, page: slice = slice(None)
+) -> tuple[dict[int, PeriodicTask], list[Schedule]]:
+    """Those of a page of the same, with the rows of all, by number."""
     rows = PeriodicTask.objects.select_related(
         "interval", "crontab", "solar", "clocked", "policy", "timeline"
     )
     visible = {row.pk: row for row in rows if scope.covers(row.task, queue_of(row))}
-    return visible, sorted((schedule_of(row, now) for row in visible.values()), key=_worst_first)
+    standings = sorted((_standing_of(row, now) for row in visible.values()), key=_worst_first)
+    return visible, [_told(standing, now) for standing in standings[page]]
 
 
 def queue_of(row: PeriodicTask) -> str:
@@ -67,8 +79,17 @@ def beat_of(heartbeat: Heartbeat | None, now: datetime) -> dict[str, Any]:
 
 def schedule_of(row: Any, now: datetime) -> Schedule:
     """A row as it is told."""
+    return _told(_standing_of(row, now), now)
+
+
+def _standing_of(row: Any, now: datetime) -> Standing:
     fault = problem(row)
-    following = None if fault else next_run(row, now)
+    return Standing(row, fault, None if fault else next_run(row, now))
+
+
+def _told(standing: Standing, now: datetime) -> Schedule:
+    """With its words, which take a while to find."""
+    row, following = standing.row, standing.next
     return Schedule(
         id=row.pk,
         name=row.name,
@@ -80,9 +101,10 @@ def schedule_of(row: Any, now: datetime) -> Schedule:
         last=row.last_run_at,
         next=following,
         overdue=following is not None and following <= now,
-        problem=fault,
+        problem=standing.problem,
     )
 
 
-def _worst_first(schedule: Schedule) -> tuple[bool, bool, datetime, str]:
-    return (schedule.problem is None, not schedule.enabled, schedule.next or NEVER, schedule.name)
+def _worst_first(standing: Standing) -> tuple[bool, bool, datetime, str]:
+    row = standing.row
+    return (standing.problem is None, not row.enabled, standing.next or NEVER, row.name)

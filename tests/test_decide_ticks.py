@@ -246,6 +246,12 @@ def test_after_a_long_absence_the_oldest_ticks_are_told_as_one() -> None:
     assert sum(ruling.count for ruling in daily) == 2_880
 
 
+def test_who_decides_a_long_absence_is_heard_of_meanwhile() -> None:
+    signs: list[int] = []
+    decide(plan(cron()), NOON, NOON + timedelta(days=1), meanwhile=lambda: signs.append(1))
+    assert len(signs) >= 1_440
+
+
 def test_years_of_absence_end_soon() -> None:
     rulings = decide(plan(cron("0", "0", day_of_month="29", month_of_year="2")), utc(2001, 1, 1), NOON)
     assert [ruling.due.year for ruling in rulings] == [2004, 2008, 2012, 2016, 2020, 2024]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -10,6 +10,7 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.test import Client
+from django.utils import timezone
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask
 
 from dashboard.admin import ReadOnlyAdmin
@@ -111,6 +112,20 @@ def test_switching_several_is_written_down_for_each(
         orjson.dumps({"enabled": not on}).decode(),
         orjson.dumps({"enabled": on}).decode(),
     )
+
+
+def test_what_is_switched_on_among_several_counts_from_now_on(
+    client: Client, editor: User, schedule: PeriodicTask
+) -> None:
+    long_ago = timezone.now() - timedelta(days=7)
+    PeriodicTask.objects.update(enabled=False, date_changed=long_ago)
+    on = PeriodicTask.objects.create(name="on", task="shop.report", interval=schedule.interval)
+    PeriodicTask.objects.filter(pk=on.pk).update(date_changed=long_ago)
+    client.post(SCHEDULES, {"action": "enable_tasks", "_selected_action": [schedule.pk, on.pk]})
+    schedule.refresh_from_db()
+    on.refresh_from_db()
+    assert schedule.date_changed > timezone.now() - timedelta(minutes=1)
+    assert on.date_changed == long_ago
 
 
 def test_the_admin_asks_no_broker(client: Client, editor: User, schedule: PeriodicTask) -> None:

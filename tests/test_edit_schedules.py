@@ -10,7 +10,13 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
-from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask, PeriodicTasks
+from django_celery_beat.models import (
+    ClockedSchedule,
+    CrontabSchedule,
+    IntervalSchedule,
+    PeriodicTask,
+    PeriodicTasks,
+)
 
 from jobs.models import Action, Outgoing, SchedulePolicy, Tick, Timeline
 from jobs.perform import Actor, perform
@@ -255,3 +261,76 @@ def test_hostile_names_are_text_on_each_page(visitor: Client, nightly: CrontabSc
         markup = visitor.get(f"/schedules/{row.pk}/{page}").content.decode()
         assert "<script>alert" not in markup
         assert "&lt;script&gt;" in markup
+
+
+def test_the_tick_that_is_left_out_is_the_next_that_is_sent_also_with_jitter(
+    visitor: Client, schedule: PeriodicTask, ana: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.ticks.deciding.zlib.crc32", lambda text: 2**32 - 1)
+    schedule.interval, schedule.crontab = IntervalSchedule.objects.create(every=3600, period="seconds"), None
+    schedule.start_time = timezone.now() - timedelta(seconds=3605)
+    schedule.save()
+    SchedulePolicy.objects.create(schedule=schedule, jitter=60.0)
+    decided(schedule, timezone.now() - timedelta(seconds=60))
+    shown = visitor.get(f"/schedules/{schedule.pk}/").context["coming"][0].due
+    done(perform(ana, SkipNext(schedule.pk)))
+    # It was due five seconds ago, and is sent within a minute.
+    assert SchedulePolicy.objects.get().skip_due == shown == schedule.start_time + timedelta(seconds=3600)
+
+
+@pytest.mark.parametrize("when", ["0001-01-01T00:00", "9999-12-31T23:59"])
+def test_a_time_at_the_end_of_the_calendar_breaks_no_page(visitor: Client, when: str) -> None:
+    clocked = ClockedSchedule.objects.create(clocked_time=datetime.fromisoformat(when).replace(tzinfo=UTC))
+    row = PeriodicTask.objects.create(name="eternal", task="t", clocked=clocked, one_off=True)
+    SchedulePolicy.objects.create(schedule=row, jitter=3_600.0)
+    for page in ("", f"{row.pk}/", f"{row.pk}/edit/", f"{row.pk}/backfill/"):
+        assert visitor.get(f"/schedules/{page}").status_code == 200
+
+
+def test_an_interval_of_ages_breaks_no_page(visitor: Client, schedule: PeriodicTask) -> None:
+    ages = IntervalSchedule.objects.create(every=2**31 - 1, period="days")
+    schedule.interval, schedule.crontab = ages, None
+    schedule.save()
+    for page in ("", f"{schedule.pk}/", f"{schedule.pk}/edit/"):
+        assert visitor.get(f"/schedules/{page}").status_code == 200
+
+
+def test_a_span_of_ages_is_not_walked(visitor: Client, schedule: PeriodicTask, ana: Actor) -> None:
+    schedule.interval, schedule.crontab = IntervalSchedule.objects.create(every=1, period="seconds"), None
+    schedule.save()
+    decided(schedule, NOON)
+    address, end = f"/schedules/{schedule.pk}/backfill/", "2026-11-21T12:00"
+    for begin, says in (("0001-01-01T00:00", "1970"), ("1990-01-01T00:00", "20000 ticks")):
+        answer = visitor.get(address, {"begin": begin, "end": end})
+        assert (answer.status_code, says in answer.content.decode()) == (200, True)
+        refused = perform(ana, Backfill(schedule.pk, datetime.fromisoformat(begin), NOON, confirm=1))
+        assert refused.refusal == "unreadable"
+
+
+def test_what_a_schedule_carries_is_shown_without_secrets(visitor: Client, schedule: PeriodicTask) -> None:
+    kwargs = {"password": "hunter2", "city": "Utrecht"}
+    PeriodicTask.objects.update(args="[1, broken hunter3", kwargs=orjson.dumps(kwargs).decode())
+    page = visitor.get(f"/schedules/{schedule.pk}/").content.decode()
+    assert "Utrecht" in page
+    assert "hunter2" not in page
+    assert "hunter3" not in page
+
+
+def test_a_backfill_takes_ticks_out_of_a_row_that_stands_for_many(schedule: PeriodicTask, ana: Actor) -> None:
+    schedule.interval, schedule.crontab = IntervalSchedule.objects.create(every=1, period="hours"), None
+    schedule.start_time = NOON - timedelta(days=30)
+    schedule.save()
+    decided(schedule, NOON)
+    dues = [NOON - timedelta(hours=hours) for hours in (4, 3, 2, 1)]
+    many = {"outcome": "missed", "known_at": NOON, "due": dues[0], "until": dues[-1], "count": 4}
+    Tick.objects.create(schedule=schedule, **many)
+
+    def sent(begin: datetime, end: datetime, count: int) -> None:
+        assert done(perform(ana, Backfill(schedule.pk, begin, end, confirm=count))) == {"sent": count}
+
+    sent(dues[0], dues[0], 1)
+    assert Tick.objects.get(outcome="missed").count == 3
+    assert Tick.objects.get(outcome="fired").due == dues[0]
+    sent(dues[1], dues[-1], 3)
+    rows = Tick.objects.order_by("due").values_list("due", "outcome", "count", "until")
+    assert list(rows) == [(due, "fired", 1, None) for due in dues]

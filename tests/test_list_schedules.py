@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from django.test import Client
 from django.utils import timezone
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
@@ -59,6 +60,25 @@ def test_beat_is_shown_as_it_was_last_heard(visitor: Client) -> None:
     at = timezone.now() - timedelta(seconds=20)
     Heartbeat.objects.create(name="beat", at=at, host="h", pid=1)
     assert visitor.get("/schedules/").context["beat"] == {"state": "late", "seen": at.timestamp()}
+
+
+def test_words_are_found_for_those_that_are_shown_alone(
+    visitor: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[CrontabSchedule] = []
+
+    def words(crontab: CrontabSchedule) -> str:
+        asked.append(crontab)
+        return "At night"
+
+    monkeypatch.setattr(CrontabSchedule, "human_readable", property(words))
+    nightly = CrontabSchedule.objects.create(minute="30", hour="2")
+    for number in range(105):
+        PeriodicTask.objects.create(name=f"s{number:03}", task="t", crontab=nightly)
+    second = visitor.get("/schedules/?page=2").context
+    names = [schedule.name for schedule in second["schedules"]]
+    assert names == [f"s{number:03}" for number in range(100, 105)]
+    assert (second["count"], second["more"], len(asked)) == (105, False, 5)
 
 
 def test_a_hundred_schedules_cost_as_many_statements_as_one(

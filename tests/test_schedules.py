@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from celery import Task
+from celery.schedules import BaseSchedule
 from django.conf import settings
 from django.db import IntegrityError, OperationalError
 from django.utils import timezone
@@ -22,10 +23,12 @@ from django_celery_beat.models import (
 
 from jobs import outbox
 from jobs.metrics import totals
-from jobs.models import Heartbeat, Outgoing, Tick, Timeline, Total
+from jobs.models import BeatLease, Heartbeat, Outgoing, SchedulePolicy, Tick, Timeline, Total
 from tests.harness import Installation, RedisServer, eventually
+from workers import scheduler as beats
 from workers.app import app
-from workers.beat import board, firing
+from workers.beat import board, firing, lease
+from workers.beat.lease import Fenced, Lease
 from workers.brokers import connect
 from workers.brokers.redis import step_keys
 from workers.outbox import Publisher
@@ -265,6 +268,103 @@ def test_a_run_is_saved_at_once_and_overwrites_no_edit(scheduler: Scheduler) -> 
     assert task.last_run_at > timezone.now() - timedelta(minutes=1)
     sent(1)
     assert outcomes(task) == [("missed", "later"), ("fired", "")]
+
+
+@pytest.mark.parametrize(
+    "moment", [utc(1, 1, 1), utc(9999, 12, 31, 23, 59, 59)], ids=["the first year", "the last second"]
+)
+def test_a_time_at_the_end_of_the_calendar_is_refused_and_stops_nothing(
+    scheduler: Scheduler, moment: datetime
+) -> None:
+    task = saved("eternal", {"clocked": ClockedSchedule(clocked_time=moment)}, one_off=True)
+    SchedulePolicy.objects.create(schedule=task, jitter=3_600)
+    good = saved("good", every(3600), last_run_at=timezone.now() - timedelta(hours=2))
+    told = problem(task)
+    assert told is not None
+    assert "1970" in told
+    assert next_run(task, NOON) is None
+
+    ticked(scheduler)
+
+    assert "eternal" not in scheduler.schedule
+    assert outcomes(good)[-1] == ("fired", "")
+
+
+def test_a_lease_is_renewed_while_many_schedules_are_read_and_decided(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        saved(f"late {number}", every(3600), last_run_at=timezone.now() - timedelta(hours=2))
+    reloaded(scheduler)
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.0)
+    turn = BeatLease.objects.get().turn
+    scheduler.board.forget()
+    scheduler.board.read(timezone.now(), scheduler._lease.keep)
+    assert BeatLease.objects.get().turn >= turn + 3
+    entries = list(scheduler.board.entries.values())
+    monkeypatch.setattr(Lease, "_renew", lambda lease: False)
+    with pytest.raises(Fenced):
+        scheduler._round(entries, timezone.now())
+
+
+def test_an_entry_of_the_settings_that_makes_no_sense_stops_no_other(
+    transactional_db: None, redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Mine(BaseSchedule):
+        """Not one of those that have a table."""
+
+    entries = {"bad": {"task": "t", "schedule": Mine()}, "good": {"task": "t", "schedule": 60.0}}
+    monkeypatch.setitem(app.conf, "beat_schedule", entries)
+    Scheduler(app=app)
+    assert set(PeriodicTask.objects.values_list("name", flat=True)) == {"celery.backend_cleanup", "good"}
+    assert "'bad'" in caplog.text
+
+
+def test_beat_writes_down_where_the_jobs_of_a_schedule_go(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named, routed = saved("named", every(3600)), saved("routed", every(3600), queue=None)
+    monkeypatch.setattr(board, "routed", lambda task: f"the queue of {task}")
+    ticked(scheduler)
+    queues = dict(Timeline.objects.values_list("schedule", "queue"))
+    assert (queues[named.pk], queues[routed.pk]) == ("beaten", "the queue of tests.tasks.add")
+
+
+def test_what_was_switched_off_under_an_older_version_counts_from_now_on(scheduler: Scheduler) -> None:
+    task = saved("often", every(60), total_run_count=7)
+    PeriodicTask.objects.filter(pk=task.pk).update(date_changed=timezone.now() - timedelta(days=7))
+    ticked(scheduler)
+    assert outcomes(task) == []
+
+
+def test_another_crontab_row_counts_from_when_beat_last_looked(scheduler: Scheduler) -> None:
+    yearly, now = cron("0", "0"), timezone.now()
+    yearly["crontab"].month_of_year = str((now - timedelta(days=60)).month)
+    yearly["crontab"].day_of_month = "1"
+    task = saved("shared", yearly)
+    PeriodicTask.objects.filter(pk=task.pk).update(date_changed=now - timedelta(days=30))
+    ticked(scheduler)
+    CrontabSchedule.objects.update(minute="*", hour="*", day_of_month="*", month_of_year="*")
+    PeriodicTasks.update_changed()
+    ticked(scheduler)
+    assert Timeline.objects.get(schedule=task).rhythm.startswith("cron * * * * *")
+    assert all(due > now for due in Tick.objects.filter(schedule=task).values_list("due", flat=True))
+
+
+def test_a_job_that_waits_is_let_go_however_many_wait_for_others(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beats, "MOST_HELD", 1)
+    busy, free = saved("busy", every(3600)), saved("free", every(3600))
+    reloaded(scheduler)
+    long_ago = timezone.now() - timedelta(minutes=9)
+    for task, known_at in ((busy, long_ago), (free, long_ago + timedelta(minutes=1))):
+        Tick.objects.create(schedule=task, due=known_at, outcome="held", known_at=known_at)
+    monkeypatch.setattr(beats, "running_jobs", lambda schedules, now: {busy.pk: "a"})
+    for _ in range(2):
+        ticked(scheduler)
+    assert outcomes(free) == [("fired", "waited")]
+    assert outcomes(busy) == [("held", "")]
 
 
 def test_what_became_of_ticks_is_counted(scheduler: Scheduler) -> None:

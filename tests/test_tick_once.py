@@ -17,8 +17,9 @@ from django.db import connection
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-from jobs.models import BeatLease, Heartbeat, Outgoing, SchedulePolicy, Tick, Timeline
+from jobs.models import BeatLease, Outgoing, SchedulePolicy, Tick, Timeline
 from tests.harness import Installation, Process, RedisServer, eventually
+from tests.harness.freezing import freeze_between_transactions
 from workers.app import app
 from workers.beat.lease import Fenced, Lease
 from workers.brokers import connect
@@ -117,7 +118,7 @@ def test_a_frozen_beat_is_fenced_when_it_wakes(installation: Installation, redis
     works(first)
     second = installation.beat()
     eventually(lambda: len(fired(task)) >= 2, 20, first.text)
-    _freeze_between_transactions(first)
+    freeze_between_transactions(first)
     works(second, 20)
     count = len(fired(task))
     eventually(lambda: len(fired(task)) >= count + 2, 20, second.text)
@@ -128,30 +129,6 @@ def test_a_frozen_beat_is_fenced_when_it_wakes(installation: Installation, redis
     second.stop()
     first.stop()
     assert_each_tick_has_one_job(task, redis_server)
-
-
-def _freeze_between_transactions(beat: Process) -> None:
-    """On SQLite, whoever freezes with the one place of the writer stops everybody."""
-    while True:
-        beat.send(signal.SIGSTOP)
-        if connection.vendor != "sqlite" or _writable():
-            return
-        beat.send(signal.SIGCONT)
-        time.sleep(0.05)
-
-
-def _writable() -> bool:
-    from django.db import OperationalError
-
-    with connection.cursor() as cursor:
-        cursor.execute("PRAGMA busy_timeout = 500")
-        try:
-            Heartbeat.objects.filter(name="nobody").update(pid=0)
-        except OperationalError:
-            return False
-        finally:
-            cursor.execute("PRAGMA busy_timeout = 20000")
-    return True
 
 
 def test_a_transaction_of_a_fenced_beat_changes_nothing(redis_url: str) -> None:
@@ -286,8 +263,8 @@ def test_beats_killed_and_stopped_at_random_send_each_tick_once(
 def test_what_waits_for_the_job_before_is_sent_when_that_has_ended(redis_url: str) -> None:
     from django_celery_results.models import TaskResult
 
-    task = every(10, last_run_at=timezone.now() - 25 * SECOND)
-    SchedulePolicy.objects.create(schedule=task, overlap="queue")
+    task = every(60, last_run_at=timezone.now() - 150 * SECOND)
+    SchedulePolicy.objects.create(schedule=task, overlap="queue", catch_up="all")
     beat = Scheduler(app=app)
     beat.work(timezone.now())
     told = list(Tick.objects.filter(schedule=task).order_by("due"))

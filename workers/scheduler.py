@@ -14,12 +14,15 @@ import socket
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from celery.schedules import crontab
 from celery.utils.log import get_logger
 from django.db import DatabaseError, InterfaceError, close_old_connections, transaction
+from django.db.models import F
+from django.db.models.functions import Greatest
 from django.utils import timezone
 from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 
@@ -67,6 +70,7 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]
         self._told: dict[str, str] = {}
         self._looked = self._read = self._heard = float("-inf")
         self._in_a_pass = False
+        self._asked_for = 0
         self._lease = Lease()
         self.board = Board()
         super().__init__(*args, **kwargs)
@@ -78,7 +82,10 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]
         """
         sessions.limit(lock_timeout=FROZEN_SECONDS, idle_in_transaction_session_timeout=FROZEN_SECONDS)
         for name, entry in {CLEANUP: CLEANUP_ENTRY, **self.app.conf.beat_schedule}.items():
-            ModelEntry.from_entry(name, app=self.app, **entry)
+            try:
+                ModelEntry.from_entry(name, app=self.app, **entry)
+            except UNSENDABLE as fault:
+                logger.error("beat: the entry %r of beat_schedule can't be used: %s", name, fault)
 
     @property
     def schedule(self) -> dict[str, Any]:
@@ -143,13 +150,13 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]
         """Take up what was edited."""
         if not self.board.changed() and time.monotonic() - self._read < READ_SECONDS:
             return
-        adopted = self.board.read(now)
+        adopted = self.board.read(now, self._lease.keep)
         self._read = time.monotonic()
         with written():
             self._lease.fence()
             store_timelines([entry.timeline() for entry in adopted])
             off = Timeline.objects.filter(schedule__enabled=False).exclude(rhythm="")
-            off.update(rhythm="", next_at=None)
+            off.update(rhythm="", next_at=None, decided_until=Greatest(F("decided_until"), now))
             if self.board.unreadable:
                 asleep = self.board.unreadable.keys() - self.board.entries.keys()
                 Timeline.objects.filter(schedule__in=asleep).update(next_at=None)
@@ -176,9 +183,21 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]
                 for entry in entries:
                     self._send([entry], now)
                 return
-            logger.error("%s can't be sent: %s", entries[0].row.name, fault)
-            commit(self._lease, _without_messages(work, in_a_line(fault)))
+            work = self._send_once_more(entries, now)
         self._move_on(entries, work)
+
+    def _send_once_more(self, entries: Sequence[Entry], now: datetime) -> Round:
+        """The monitor may have written the same tick meanwhile. Without its messages if it still fails."""
+        work = self._round(entries, now)
+        try:
+            commit(self._lease, work)
+        except DatabaseError as fault:
+            if not may_be_of_the_data(fault):
+                raise
+            logger.error("%s can't be sent: %s", entries[0].row.name, fault)
+            work = _without_messages(work, in_a_line(fault))
+            commit(self._lease, work)
+        return work
 
     def _round(self, entries: Sequence[Entry], now: datetime) -> Round:
         careful = [entry.pk for entry in entries if entry.plan.overlap != Overlap.ALLOW]
@@ -186,9 +205,11 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]
         waits = set(_held().filter(schedule__in=careful).values_list("schedule", flat=True))
         work = Round(now, once={entry.pk for entry in entries if entry.plan.once})
         for entry in entries:
+            self._lease.keep()
             try:
+                held = entry.pk in waits
                 rulings = decide(
-                    entry.plan, entry.decided_until, now, running.get(entry.pk), entry.pk in waits
+                    entry.plan, entry.decided_until, now, running.get(entry.pk), held, self._lease.keep
                 )
                 ahead = _ahead(entry, rulings[-1].last) if rulings else None
             except UNREADABLE as fault:
@@ -219,11 +240,10 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]
 
     def _let_go_of_held(self, now: datetime) -> None:
         """Send what waited for a job that has ended by now."""
-        held = list(_held().order_by("known_at")[:MOST_HELD])
-        running = running_jobs({tick.schedule_id for tick in held}, now) if held else {}
-        for tick in held:
-            if tick.schedule_id in running:
-                continue
+        waiting = self._next_that_wait()
+        free = set(waiting) - running_jobs(waiting, now).keys()
+        for tick in _held().filter(schedule__in=free).order_by("known_at")[:MOST_HELD]:
+            self._lease.keep()
             entry = self.board.entries.get(tick.schedule_id)
             try:
                 message = letter(entry.row, tick.due) if entry else None
@@ -231,6 +251,15 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]
                 logger.error("%s can't be sent: %s", tick, fault)
                 message = None
             let_go(self._lease, tick, message, now)
+
+    def _next_that_wait(self) -> list[int]:
+        """Schedules with a tick that waits; where they are many, others with each look."""
+        waiting = sorted(set(_held().values_list("schedule", flat=True)))
+        if len(waiting) <= MOST_HELD:
+            return waiting
+        turn = ([pk for pk in waiting if pk > self._asked_for] + waiting)[:MOST_HELD]
+        self._asked_for = turn[-1]
+        return turn
 
     def _seconds_to_next(self) -> float:
         following = self.board.next_at()
@@ -263,7 +292,7 @@ def _held() -> Any:
 
 
 def _ahead(entry: Entry, until: datetime) -> Timeline:
-    ahead = Entry(entry.row, entry.plan, entry.decided_until, None, entry.rhythm)
+    ahead = replace(entry, next_at=None)
     ahead.decided(until)
     return ahead.timeline()
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from django_celery_beat.models import PeriodicTask
 
 from jobs.ticks.deciding import next_fire
-from jobs.ticks.plans import Unreadable, beginning, plan_of, policy_of, problem, timeline_of
+from jobs.ticks.plans import UNREADABLE, beginning, plan_of, policy_of, problem, timeline_of
 
 __all__ = ["next_run", "problem"]
 
@@ -19,10 +19,10 @@ def next_run(task: PeriodicTask, now: datetime) -> datetime | None:
     """
     if not task.enabled or problem(task) or is_done(task, now):
         return None
-    begin = beginning(task, timeline_of(task), now)
     try:
+        begin = beginning(task, timeline_of(task), now)
         moment = next_fire(plan_of(task, begin, policy_of(task)), begin)
-    except Unreadable:
+    except UNREADABLE:
         return None
     return None if moment is None else max(moment, now)
 

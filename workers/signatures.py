@@ -84,6 +84,11 @@ def documentation(task: str) -> str:
 def route_of(task: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> str:
     """The queue that a job of this task goes to, unless another one is named."""
     _load()
+    return routed(task, args, kwargs)
+
+
+def routed(task: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> str:
+    """The same in a process that has loaded all tasks already, as Celery's own do when they start."""
     route = app.amqp.router.route({}, task, tuple(args), dict(kwargs or {}))
     queue = route.get("queue")
     return str(getattr(queue, "name", queue) or app.conf.task_default_queue)

@@ -15,14 +15,14 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
-from django_celery_beat.models import PeriodicTask
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from dashboard.acting import act, asking
 from dashboard.schedule_pages import coming, gone_by
 from dashboard.views.schedules import facts_of, schedule_for
 from jobs.models import CatchUp, Overlap, SchedulePolicy
-from jobs.ticks.plans import Unreadable, expression, policy_of
-from workers.beat.backfill import MOST, unsent_between
+from jobs.ticks.plans import UNREADABLE, Unreadable, expression, in_a_line, policy_of
+from workers.beat.backfill import MOST, Uncountable, unsent_between
 from workers.beat.editing import Wish, tried, wish_problem
 from workers.commands.schedules import (
     Backfill,
@@ -137,7 +137,7 @@ def _counted(row: PeriodicTask, values: dict[str, Any], now: datetime) -> dict[s
     begin, end = (values[name].astimezone(UTC) for name in ("begin", "end"))
     try:
         dues = unsent_between(row, begin, end, now)
-    except Unreadable as fault:
+    except (Unreadable, Uncountable) as fault:
         return {"fault": str(fault)}
     return {"dues": dues[:20], "total": len(dues), "too_many": len(dues) > MOST}
 
@@ -184,13 +184,21 @@ class EditForm(forms.Form):
 def initial_of(row: PeriodicTask) -> dict[str, Any]:
     """The form as the schedule is now."""
     policy = policy_of(row) or SchedulePolicy(schedule=row)
-    seconds = row.interval and timedelta(**{row.interval.period: row.interval.every}).total_seconds()
+    seconds = _seconds_of(row.interval) if row.interval else None
     return {
         "cron": expression(row.crontab) if row.crontab else "",
         "zone": str(row.crontab.timezone) if row.crontab else "UTC",
         "every": int(seconds) if seconds and seconds == int(seconds) else None,
         **{name: getattr(policy, name) for name in ("overlap", "catch_up", "jitter", "owner", "note")},
     }
+
+
+def _seconds_of(interval: IntervalSchedule) -> float | None:
+    """None for what is too long, or of no known unit."""
+    try:
+        return timedelta(**{interval.period: interval.every}).total_seconds()
+    except (OverflowError, TypeError):
+        return None
 
 
 @asking
@@ -214,6 +222,6 @@ def edit(request: HttpRequest, schedule_id: int) -> HttpResponse:
 def _preview(wish: Wish, row: PeriodicTask, now: datetime) -> dict[str, Any]:
     try:
         plan = tried(wish, row, now)
-    except Unreadable as fault:
-        return {"fault": str(fault)}
-    return {"would_have": gone_by(plan, now), "will": coming(plan, now, 6)}
+        return {"would_have": gone_by(plan, now), "will": coming(plan, now, 6)}
+    except UNREADABLE as fault:
+        return {"fault": in_a_line(fault)}

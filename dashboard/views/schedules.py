@@ -15,7 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from django_celery_beat.models import PeriodicTask
 
-from dashboard.schedule_pages import coming, edits_of, evidence, listed
+from dashboard.schedule_pages import carried, coming, edits_of, evidence, listed
 from dashboard.schedule_rows import beat_of, queue_of, read_rows, schedule_of
 from dashboard.tick_strips import jobs_of_ticks, latest_ticks, strip_of
 from dashboard.visitors import scope_of_visitor, user_of
@@ -24,8 +24,10 @@ from jobs.models import Cluster, Overlap, SchedulePolicy
 from jobs.models.schedules import CatchUp
 from jobs.perform import Refused
 from jobs.ticks import beat_state
-from jobs.ticks.plans import Unreadable, beginning, plan_of, policy_of, timeline_of
+from jobs.ticks.deciding import next_unsent
+from jobs.ticks.plans import UNREADABLE, beginning, plan_of, policy_of, timeline_of
 from jobs.ticks.reading import STALLED_AFTER
+from jobs.ticks.rhythms import LEAST
 from jobs.trust import read_trust
 from workers.commands.schedules import find_schedule
 
@@ -49,15 +51,14 @@ def _place(request: HttpRequest, name: str) -> int:
 @never_cache
 def index(request: HttpRequest) -> HttpResponse:
     scope, now = scopes.named(scope_of_visitor(request)), timezone.now()
-    rows, schedules = read_rows(now, scope)
     trust = read_trust(Cluster.DEFAULT_ID, now)
     page = max(1, _place(request, "page"))
-    shown = schedules[(page - 1) * AT_ONCE : page * AT_ONCE]
+    rows, shown = read_rows(now, scope, slice((page - 1) * AT_ONCE, page * AT_ONCE))
     context = {
         "schedules": listed(shown, rows, scope),
         "page": page,
-        "more": len(schedules) > page * AT_ONCE,
-        "count": len(schedules),
+        "more": len(rows) > page * AT_ONCE,
+        "count": len(rows),
         "beat": beat_of(trust.heartbeats.get("beat"), now),
         "record": trust.record(),
         "overdue": _overdue(rows.values(), now),
@@ -105,6 +106,7 @@ def detail(request: HttpRequest, schedule_id: int) -> HttpResponse:
         "may_read_audit": access.has(user_of(request), "view_audit"),
         "may_edit": _may_edit(request),
         "payload": scope.payload,
+        "carries": [carried(row.args), carried(row.kwargs)],
         "standing": beat_state(now),
     }
     return render(request, "schedules/detail.html", context)
@@ -127,8 +129,12 @@ def facts_of(row: PeriodicTask, now: Any) -> dict[str, Any]:
 
 
 def _coming(row: PeriodicTask, now: Any) -> list[Any]:
-    begin = beginning(row, timeline_of(row), now)
+    if not row.enabled:
+        return []
     try:
-        return coming(plan_of(row, begin, policy_of(row)), max(begin, now)) if row.enabled else []
-    except Unreadable:
+        begin = beginning(row, timeline_of(row), now)
+        plan = plan_of(row, begin, policy_of(row))
+        first = next_unsent(plan, begin, now)
+        return coming(plan, first - LEAST) if first is not None else []
+    except UNREADABLE:
         return []

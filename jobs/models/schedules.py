@@ -56,6 +56,7 @@ class Timeline(models.Model):
 
     `rhythm` is the text of what it was decided by, empty while the schedule is
     switched off. `next_at` is when the next tick is to be sent, None for never.
+    `queue` is where its jobs go, as far as Beat knows; empty before it has looked.
     """
 
     schedule = models.OneToOneField(
@@ -64,6 +65,8 @@ class Timeline(models.Model):
     rhythm = models.CharField(max_length=700)
     decided_until = models.DateTimeField()
     next_at = models.DateTimeField(null=True, db_index=True)
+    # Known to the database as well: a Beat of the version before doesn't write it.
+    queue = models.CharField(max_length=255, default="", db_default="")
 
     def __str__(self) -> str:
         return f"{self.rhythm} until {self.decided_until}"
@@ -110,7 +113,12 @@ class Tick(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["schedule", "due"], name="nightdesk_tick_once"),
         ]
-        indexes: ClassVar = [models.Index(fields=["outcome", "known_at"], name="nightdesk_tick_known")]
+        indexes: ClassVar = [
+            models.Index(fields=["outcome", "known_at"], name="nightdesk_tick_known"),
+            models.Index(
+                fields=["known_at"], condition=models.Q(reason="faulty"), name="nightdesk_tick_faulty"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.schedule_id} {self.due} {self.outcome}"

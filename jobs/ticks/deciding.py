@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -106,14 +106,29 @@ def next_fire(plan: Plan, after: datetime) -> datetime | None:
     return None if due is None else fires_at(plan, due)
 
 
+def next_unsent(plan: Plan, after: datetime, now: datetime) -> datetime | None:
+    """The first due time that is to be sent later than `now`: with jitter it may itself have gone by."""
+    begin = max(after, now - timedelta(seconds=plan.jitter) - LEAST)
+    due = next_due(plan, begin)
+    while due is not None and fires_at(plan, due) <= now:
+        due = next_due(plan, due)
+    return due
+
+
 def decide(
-    plan: Plan, after: datetime, now: datetime, running: str | None = None, waits: bool = False
+    plan: Plan,
+    after: datetime,
+    now: datetime,
+    running: str | None = None,
+    waits: bool = False,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> list[Ruling]:
     """What becomes of each tick due after `after` that is to be sent by `now`, in order.
 
     `running` is a job of an earlier tick that has not ended, `waits` says that a tick is held already.
+    `meanwhile` is called again and again: after a long absence this takes seconds.
     """
-    folded, dues = _backlog(plan, after, now)
+    folded, dues = _backlog(plan, after, now, meanwhile)
     rulings = [_ruled(plan, due, now) for due in dues]
     rulings = _caught_up(plan, rulings)
     if plan.once:
@@ -121,13 +136,16 @@ def decide(
     return [*folded, *_not_overlapping(plan, rulings, running, waits)]
 
 
-def _backlog(plan: Plan, after: datetime, now: datetime) -> tuple[list[Ruling], Sequence[datetime]]:
+def _backlog(
+    plan: Plan, after: datetime, now: datetime, meanwhile: Callable[[], None]
+) -> tuple[list[Ruling], Sequence[datetime]]:
     """The latest ticks one by one, and those before them as one ruling."""
     most = CAUGHT_UP if plan.catch_up == CatchUp.ALL else LISTED
     first, skipped, after = _far_behind(plan, after, now, most)
     dues: deque[datetime] = deque(maxlen=most)
     until = after
     for due in due_between(plan, after, now):
+        meanwhile()
         if fires_at(plan, due) > now:
             break
         if len(dues) == most:

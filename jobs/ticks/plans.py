@@ -38,6 +38,8 @@ FIELDS = {
 DAYS_OF_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 LONGEST_FIELD = 240
 SHORTEST_INTERVAL = timedelta(milliseconds=100)
+# Nearer to the ends of the calendar there is no room to reckon.
+EARLIEST, LATEST_YEAR = datetime(1970, 1, 1, tzinfo=UTC), 9000
 
 
 class Unreadable(ValueError):
@@ -103,13 +105,18 @@ def beginning(task: PeriodicTask, known: Timeline | None, now: datetime) -> date
         return known.decided_until
     changed = task.date_changed
     if known is None:
-        begin = task.last_run_at or changed or now
+        begin = task.last_run_at or (now if _was_off(task) else changed) or now
     else:
         edited = changed is not None and known.decided_until < changed <= now
         begin = changed if edited else max(now, known.decided_until)
     if task.clocked is not None:
-        begin = min(begin, task.clocked.clocked_time - LEAST)
+        begin = min(begin, max(task.clocked.clocked_time, EARLIEST) - LEAST)
     return begin.astimezone(UTC)
+
+
+def _was_off(task: PeriodicTask) -> bool:
+    """Whether it has been switched off since it ran: django-celery-beat then forgets when that was."""
+    return task.last_run_at is None and task.total_run_count > 0
 
 
 def problem(task: PeriodicTask) -> str | None:
@@ -177,6 +184,8 @@ def _rhythm(task: PeriodicTask, anchor: datetime) -> Rhythm:
         sun = Sun(when.schedule)
         sun.after(datetime.now(UTC))  # some faults show only when it is asked
         return sun
+    if not EARLIEST.year <= when.clocked_time.year <= LATEST_YEAR:
+        raise ValueError(_("its time is before 1970 or after the year 9000"))
     return Moment(when.clocked_time.astimezone(UTC))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,15 +14,18 @@ from django_celery_beat.models import PeriodicTask, PeriodicTasks
 from jobs.models import Timeline
 from jobs.ticks.deciding import Plan, next_fire
 from jobs.ticks.plans import (
-    Unreadable,
+    UNREADABLE,
     beginning,
+    in_a_line,
     message_problem,
     plan_of,
     policy_of,
     rhythm_text,
     timeline_of,
 )
+from workers.beat.letters import UNSENDABLE
 from workers.schedules import is_done
+from workers.signatures import routed
 
 logger = get_logger(__name__)
 
@@ -41,6 +44,7 @@ class Entry:
     decided_until: datetime
     next_at: datetime | None
     rhythm: str
+    queue: str = ""
 
     @property
     def pk(self) -> int:
@@ -58,6 +62,7 @@ class Entry:
             rhythm=self.rhythm,
             decided_until=self.decided_until,
             next_at=self.next_at,
+            queue=self.queue[:255],
         )
 
 
@@ -70,25 +75,34 @@ class Board:
         self._facts: dict[int, tuple[Any, ...]] = {}
         self._heap: list[tuple[datetime, int]] = []
         self._mark: datetime | None = None
+        self._read_at: datetime | None = None
 
     def forget(self) -> None:
         """Another Beat decides meanwhile: what is known here will not be true any more."""
-        self.entries, self._facts, self._heap, self._mark = {}, {}, [], None
+        self.entries, self._facts, self._heap = {}, {}, []
+        self._mark = self._read_at = None
 
     def changed(self) -> bool:
         """Whether somebody edited a schedule since the last reading."""
-        return self._mark is None or (PeriodicTasks.last_change() or LONG_AGO) > self._mark
+        return self._mark is None or (PeriodicTasks.last_change() or LONG_AGO) != self._mark
 
-    def read(self, now: datetime) -> list[Entry]:
-        """Read what is new or has changed; those of which the timeline is to be stored."""
+    def read(self, now: datetime, keep: Callable[[], None] = lambda: None) -> list[Entry]:
+        """Read what is new or has changed; those of which the timeline is to be stored.
+
+        `keep` is called between rows: reading thousands takes a while.
+        """
         # First the mark, then the rows: an edit between the two is found by the next look.
         mark = PeriodicTasks.last_change() or LONG_AGO
         facts = {row[0]: row for row in _enabled().values_list(*_columns())}
         fresh = [pk for pk, row in facts.items() if self._facts.get(pk) != row]
         for pk in self._facts.keys() - facts.keys():
             self._drop(pk)
-        adopted = [entry for row in _rows(fresh) if (entry := self._adopt(row, now)) is not None]
-        self._facts, self._mark = facts, mark
+        adopted = []
+        for row in _rows(fresh):
+            keep()
+            entry = self._adopt(row, now)
+            adopted += [entry] if entry is not None else []
+        self._facts, self._mark, self._read_at = facts, mark, now
         return adopted
 
     def done(self, pk: int) -> None:
@@ -123,20 +137,26 @@ class Board:
 
     def _adopt(self, row: PeriodicTask, now: datetime) -> Entry | None:
         """The schedule as it is now; of a known one, memory knows best how far it is decided."""
-        known, rhythm = self.entries.pop(row.pk, None), rhythm_text(row)
+        known = self.entries.pop(row.pk, None)
         timeline = timeline_of(row) if known is None else known.timeline()
-        begin = beginning(row, timeline, now)
         try:
-            plan = plan_of(row, begin, policy_of(row))
-        except Unreadable as fault:
-            self._tell(row, f"the schedule can't be read: {fault}")
+            entry = self._entry(row, timeline, known is not None, now)
+        except UNREADABLE as fault:
+            self._tell(row, f"the schedule can't be read: {in_a_line(fault)}")
             return None
         self._tell(row, message_problem(row))
-        entry = Entry(row, plan, begin, None, rhythm)
-        entry.next_at = None if is_done(row, now) else next_fire(plan, begin)
         self.entries[row.pk] = entry
         self.place([entry])
         return None if timeline is not None and _is_stored(timeline, entry) else entry
+
+    def _entry(self, row: PeriodicTask, timeline: Timeline | None, remembered: bool, now: datetime) -> Entry:
+        rhythm, begin = rhythm_text(row), beginning(row, timeline, now)
+        if remembered and timeline is not None and timeline.rhythm != rhythm and row.clocked is None:
+            # When it was last read it still had its old rhythm, whatever the row says of its edits.
+            begin = max(begin, self._read_at or begin)
+        plan = plan_of(row, begin, policy_of(row))
+        next_at = None if is_done(row, now) else next_fire(plan, begin)
+        return Entry(row, plan, begin, next_at, rhythm, queue_of(row))
 
     def _drop(self, pk: int) -> None:
         self.entries.pop(pk, None)
@@ -152,8 +172,17 @@ class Board:
 
 
 def _is_stored(timeline: Timeline, entry: Entry) -> bool:
-    stored = (timeline.rhythm, timeline.decided_until, timeline.next_at)
-    return stored == (entry.rhythm, entry.decided_until, entry.next_at)
+    now = entry.timeline()
+    stored = (timeline.rhythm, timeline.decided_until, timeline.next_at, timeline.queue)
+    return stored == (now.rhythm, now.decided_until, now.next_at, now.queue)
+
+
+def queue_of(row: PeriodicTask) -> str:
+    """Where its jobs go; empty if no route leads anywhere."""
+    try:
+        return str(row.queue or routed(row.task))
+    except UNSENDABLE:
+        return ""
 
 
 def _enabled() -> Any:

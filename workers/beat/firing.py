@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -19,6 +19,7 @@ from jobs.models import Tick, Timeline
 from jobs.outbox import Message
 from jobs.store.turns import written
 from jobs.ticks.deciding import Outcome, Reason, Ruling
+from workers.beat.known import Known, count_between, read_known, reopen
 from workers.beat.lease import Lease
 from workers.dispatch import dispatcher
 
@@ -65,17 +66,16 @@ def store_timelines(timelines: Sequence[Timeline]) -> None:
         batch_size=200,
         update_conflicts=True,
         unique_fields=["schedule"],
-        update_fields=["rhythm", "decided_until", "next_at"],
+        update_fields=["rhythm", "decided_until", "next_at", "queue"],
     )
 
 
 def _settle(work: Round) -> list[Sending]:
     """Write the rows of ticks; those whose job is to be sent."""
-    known = _known(work.sendings)
-    unknown = (_without_known(known[each.schedule], each) for each in work.sendings)
-    new = [each for each in unknown if each is not None]
+    known = read_known([(each.schedule, each.ruling) for each in work.sendings], work.now)
+    new = [left for each in work.sendings if (left := _without_known(known, each)) is not None]
     Tick.objects.bulk_create([row_of(each, work.now) for each in new], batch_size=100)
-    decided = [*new, *(each for each in work.sendings if _reopened(known[each.schedule], each, work.now))]
+    decided = [*new, *(each for each in work.sendings if _reopened(known, each, work.now))]
     became: Counter[str] = Counter()
     for each in decided:
         became[each.ruling.outcome] += each.ruling.count
@@ -83,54 +83,26 @@ def _settle(work: Round) -> list[Sending]:
     return [each for each in decided if each.message is not None]
 
 
-def _known(sendings: Iterable[Sending]) -> defaultdict[int, list[Tick]]:
-    """What was written of these ticks before: by the monitor, or by a commit of which we never heard."""
-    first: dict[int, datetime] = {}
-    for each in sendings:
-        due = each.ruling.due
-        first[each.schedule] = min(first.get(each.schedule, due), due)
-    known: defaultdict[int, list[Tick]] = defaultdict(list)
-    if first:
-        rows = Tick.objects.filter(schedule__in=first, due__gte=min(first.values()))
-        for row in rows:
-            known[row.schedule_id].append(row)
-    return known
-
-
-def _without_known(known: Sequence[Tick], each: Sending) -> Sending | None:
+def _without_known(known: Known, each: Sending) -> Sending | None:
     """What has no row yet; of many in one, those that have none."""
     ruling = each.ruling
     if ruling.count == 1:
-        return None if _covering(known, ruling) else each
-    count = sum(row.count for row in known if ruling.due <= row.due <= ruling.last)
+        return None if known.covering(each.schedule, ruling.due) else each
+    count = count_between(each.schedule, ruling.due, ruling.last)
     if count == 0:
         return each
     left = replace(ruling, due=ruling.last, count=ruling.count - count)
-    return Sending(each.schedule, left) if left.count > 0 and not _covering(known, left) else None
+    if left.count <= 0 or known.covering(each.schedule, left.due):
+        return None
+    return Sending(each.schedule, left)
 
 
-def _covering(known: Sequence[Tick], ruling: Ruling) -> Tick | None:
-    return next((row for row in known if row.due <= ruling.due <= (row.until or row.due)), None)
-
-
-def _reopened(known: Sequence[Tick], each: Sending, now: datetime) -> bool:
+def _reopened(known: Known, each: Sending, now: datetime) -> bool:
     """Whether a tick that was written down as missed has become something else."""
-    row = _covering(known, each.ruling) if each.ruling.count == 1 else None
+    row = known.covering(each.schedule, each.ruling.due) if each.ruling.count == 1 else None
     if row is None or row.outcome != Outcome.MISSED or each.ruling.outcome == Outcome.MISSED:
         return False
-    fresh = row_of(each, now)
-    if row.count > 1:
-        return row.due != each.ruling.due and _taken_out(row, fresh)
-    columns = ("outcome", "reason", "detail", "task_id", "fired_at", "known_at")
-    changes = {name: getattr(fresh, name) for name in columns}
-    mine = Tick.objects.filter(pk=row.pk, outcome=Outcome.MISSED)
-    return bool(mine.update(**changes))
-
-
-def _taken_out(row: Tick, fresh: Tick) -> bool:
-    """One of the many that a row stands for gets a row of its own."""
-    fresh.save(force_insert=True)
-    return bool(Tick.objects.filter(pk=row.pk).update(count=F("count") - 1))
+    return reopen(row, row_of(each, now))
 
 
 def row_of(each: Sending, now: datetime) -> Tick:

@@ -45,6 +45,11 @@ class Lease:
             self._renewed = time.monotonic()
         return self._held
 
+    def keep(self) -> None:
+        """In the midst of long work: nobody else takes the lease because of it. Raises Fenced."""
+        if not self.hold():
+            raise Fenced
+
     def fence(self) -> None:
         """First in each transaction: nobody else takes the lease before it ends. Raises Fenced."""
         if not self._renew():

@@ -14,8 +14,9 @@ from jobs.models.people import Outcome
 from jobs.outbox import put
 from jobs.perform import Refused, Settled, Subject, registered
 from jobs.scopes import scope_of
-from jobs.ticks.deciding import next_due
+from jobs.ticks.deciding import next_unsent
 from jobs.ticks.plans import (
+    UNREADABLE,
     Unreadable,
     beginning,
     in_a_line,
@@ -24,7 +25,7 @@ from jobs.ticks.plans import (
     rhythm_text,
     timeline_of,
 )
-from workers.beat.backfill import MOST, fire_again, unsent_between
+from workers.beat.backfill import MOST, Uncountable, fire_again, unsent_between
 from workers.beat.editing import Wish, apply, wish_problem
 from workers.beat.letters import UNSENDABLE, letter
 from workers.signatures import route_of
@@ -185,10 +186,12 @@ class SkipNext(OfASchedule):
 
     def _next(self, now: datetime) -> datetime | None:
         row = self.row()
-        begin = beginning(row, timeline_of(row), now)
+        if not row.enabled:
+            return None
         try:
-            return next_due(plan_of(row, begin), max(begin, now)) if row.enabled else None
-        except Unreadable:
+            begin = beginning(row, timeline_of(row), now)
+            return next_unsent(plan_of(row, begin, policy_of(row)), begin, now)
+        except UNREADABLE:
             return None
 
 
@@ -210,7 +213,7 @@ class Backfill(OfASchedule):
         row = self.row()
         try:
             dues = unsent_between(row, _aware(self.begin), _aware(self.end), action.at)
-        except Unreadable as fault:
+        except (Unreadable, Uncountable) as fault:
             raise Refused("unreadable", str(fault)) from None
         if len(dues) > MOST:
             raise Refused("many", _("These are more than %(most)d ticks.") % {"most": MOST})
