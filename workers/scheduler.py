@@ -69,7 +69,7 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._told: dict[str, str] = {}
         self._looked = self._read = self._heard = float("-inf")
-        self._in_a_pass = False
+        self._in_a_pass = self._cut_short = False
         self._asked_for = 0
         self._lease = Lease()
         self.board = Board()
@@ -115,9 +115,14 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]
         """There is nothing that is not written."""
 
     def close(self) -> None:
-        """Let another Beat work at once; a signal's handler may call this in the middle of a pass."""
-        if not self._in_a_pass:
+        """Let another Beat work at once; a signal's handler may call this in the middle of a pass, which it
+        ends, and Celery calls it again afterwards."""
+        if self._in_a_pass:
+            self._cut_short = True
+        else:
             with suppress(*DATABASE_FAULTS):
+                if self._cut_short:  # perhaps in the middle of a statement
+                    transaction.get_connection().close()
                 self._lease.release()
         super().close()
 
