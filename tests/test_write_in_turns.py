@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from jobs import models
-from jobs.store import checkpoints, turns
+from jobs.store import checkpoints, turn_file, turns
 from jobs.store.turn_file import turn_among_processes
 from jobs.store.turns import turn, written
 from tests import tasks
@@ -57,6 +58,11 @@ while True:
         print("at it", flush=True)
         time.sleep(float(sys.argv[2]))
 """
+
+
+@pytest.fixture(autouse=True)
+def nobody_was_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turn_file._vain, "until", float("-inf"))
 
 
 @pytest.fixture
@@ -148,6 +154,7 @@ def test_who_has_waited_long_enough_writes_without_a_turn(hog: Callable[[float],
     hog(3600)
     with turn_among_processes(str(connection.settings_dict["NAME"]), patience=0.1):
         pass
+    assert turn_file._vain.until > time.monotonic(), "and those after it do not wait at all"
 
 
 def test_the_turns_are_for_all_who_may_write_to_the_database(tmp_path: Path) -> None:

@@ -16,6 +16,18 @@ from contextlib import contextmanager, suppress
 # Who holds the second writes; who holds the first is the next to.
 _NEXT, _NOW = 0, 1
 GLANCE_SECONDS = 0.001
+# Whoever has a turn for so long is frozen; SQLite's own lock must do for a while then.
+PATIENCE_SECONDS = 2.0
+VAIN_SECONDS = 10.0
+
+
+class _Vain:
+    """Until when nobody here waits for a turn, since somebody who has it stands still."""
+
+    until = float("-inf")
+
+
+_vain = _Vain()
 
 
 @contextmanager
@@ -25,7 +37,7 @@ def turn_among_processes(path: str, patience: float) -> Iterator[None]:
     Without one, too, where the file can't be opened or locked. A process holds one
     at a time: its locks are its own, not those of a thread.
     """
-    file = _opened(path)
+    file = _opened(path) if time.monotonic() > _vain.until else None
     try:
         if file is not None:
             _wait(file, time.monotonic() + patience)
@@ -65,8 +77,8 @@ def _made(name: str, path: str) -> int | None:
 
 def _wait(file: int, until: float) -> None:
     try:
-        _taken(file, _NEXT, until)
-        _taken(file, _NOW, until)
+        if not (_taken(file, _NEXT, until) and _taken(file, _NOW, until)):
+            _vain.until = time.monotonic() + VAIN_SECONDS
         fcntl.lockf(file, fcntl.LOCK_UN, 1, _NEXT)
     except OSError:
         return  # no locks on this file system: SQLite's own must do

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 
 from django.db import connection, transaction
 
-from jobs.store.turn_file import turn_among_processes
+from jobs.store.turn_file import PATIENCE_SECONDS, turn_among_processes
 
 # How long the threads of one process may write one after the other while another process waits.
 SHARED_SECONDS = 0.03
@@ -47,9 +47,8 @@ def turn() -> Iterator[None]:
     if connection.vendor != "sqlite" or connection.in_atomic_block:
         yield
         return
-    patience = float(connection.settings_dict["OPTIONS"].get("timeout", 5.0))
     # In memory: no other process has it.
-    others = turn_among_processes(path, patience) if os.path.isfile(path) else nullcontext()
+    others = turn_among_processes(path, PATIENCE_SECONDS) if os.path.isfile(path) else nullcontext()
     with _queue.turn(others):
         yield
 
