@@ -31,11 +31,12 @@ import dashboard.channel_admin
 import dashboard.rule_admin
 import dashboard.trigger_admin  # noqa: F401 it registers itself
 from dashboard.admin_audit import Audited, AuditedByOne
-from dashboard.schedule_forms import RhythmForm, ScheduleForm
+from dashboard.schedule_forms import PolicyForm, RhythmForm, ScheduleForm
 from dashboard.schedule_rows import queue_of
 from jobs import access
-from jobs.models import Action, Gap, Job, Quarantine, Reach, Token, Worker
+from jobs.models import Action, Gap, Job, Quarantine, Reach, SchedulePolicy, Token, Worker
 from jobs.scopes import EVERYTHING, scope_of
+from workers.beat.editing import POLICY
 
 MOST_LISTED = 1_000
 
@@ -170,17 +171,39 @@ class ReachAdmin(Audited):
 
 class OfSchedules(AuditedByOne):
     def may_change(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Schedules show what their jobs will carry."""
-        return access.has(request.user, "edit_schedule") and access.has(request.user, "view_payload")
+        return may_edit_schedules(request.user)
 
 
 def _reaches(request: HttpRequest, row: PeriodicTask) -> bool:
     return access.reaches(access.spans_of(request.user), row.task, queue_of(row))
 
 
+class PolicyInline(admin.StackedInline):  # type: ignore[type-arg]
+    """What is wished of a schedule, for who may edit it. Pauses and skips have buttons on its own page."""
+
+    model = SchedulePolicy
+    form = PolicyForm
+    fields = POLICY
+    can_delete = False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may_edit_schedules(request.user)
+
+    has_change_permission = has_view_permission
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may_edit_schedules(request.user)
+
+
+def may_edit_schedules(user: Any) -> bool:
+    """Schedules show what their jobs will carry."""
+    return access.has(user, "edit_schedule") and access.has(user, "view_payload")
+
+
 @replaces(PeriodicTask)
 class AuditedPeriodicTaskAdmin(OfSchedules, beat.PeriodicTaskAdmin):  # type: ignore[misc]
     form = ScheduleForm
+    inlines = (PolicyInline,)
     # Its own `run_tasks` would ask the broker from here; the form of a task runs one.
     actions = ("enable_tasks", "disable_tasks")
 

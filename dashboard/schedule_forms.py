@@ -10,7 +10,9 @@ from django.utils.translation import gettext as _
 from django_celery_beat import admin as beat
 from django_celery_beat.models import PeriodicTask
 
+from jobs.models import SchedulePolicy
 from jobs.ticks.plans import problem
+from workers.beat.editing import POLICY, Wish, policy_problem
 
 
 class ScheduleForm(beat.PeriodicTaskForm):  # type: ignore[misc]
@@ -20,6 +22,20 @@ class ScheduleForm(beat.PeriodicTaskForm):  # type: ignore[misc]
         super()._post_clean()
         if not self.errors and (why := problem(self.instance)):
             self.add_error(None, why)
+
+
+class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
+    """What is wished of a schedule, held to the bounds of its own page."""
+
+    class Meta:
+        model = SchedulePolicy
+        fields = POLICY
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        if why := policy_problem(Wish(**{name: cleaned.get(name) for name in POLICY})):
+            raise ValidationError(why)
+        return cleaned
 
 
 class RhythmForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -15,7 +15,7 @@ from django_celery_beat.models import ClockedSchedule, CrontabSchedule, Interval
 
 from dashboard.admin import ReadOnlyAdmin
 from dashboard.admin_audit import Audited
-from jobs.models import Action, Reach, Token
+from jobs.models import Action, Reach, SchedulePolicy, Token
 from tests.api import account, token_of
 
 pytestmark = pytest.mark.django_db
@@ -46,8 +46,20 @@ def form(schedule: PeriodicTask | None, often: IntervalSchedule, **changed: str)
     told = {
         "name": schedule.name if schedule else "hourly", "task": "shop.report", "enabled": "on",
         "interval": str(often.pk), "args": "[]", "kwargs": "{}", "headers": "{}", "queue": "low",
+        "policy-TOTAL_FORMS": "0", "policy-INITIAL_FORMS": "0",
     }  # fmt: skip
     return told | changed
+
+
+def policy(schedule: PeriodicTask, **wished: str) -> dict[str, str]:
+    """The part of that page that says what is wished of a schedule."""
+    told = {"overlap": "allow", "catch_up": "once", "jitter": "0", "owner": "", "note": ""} | wished
+    return {
+        "policy-TOTAL_FORMS": "1",
+        "policy-INITIAL_FORMS": str(SchedulePolicy.objects.filter(schedule=schedule).count()),
+        "policy-0-schedule": str(schedule.pk),
+        **{f"policy-0-{name}": value for name, value in told.items()},
+    }
 
 
 def address(schedule: PeriodicTask, what: str = "change") -> str:
@@ -85,6 +97,30 @@ def test_a_schedule_that_is_edited_shows_before_and_after(
     )
     assert orjson.loads(action.before or "")["kwargs"] == "{}"
     assert orjson.loads(action.after or "")["kwargs"] == '{"month": 3}'
+
+
+def test_what_is_wished_of_a_schedule_is_edited_with_it_and_shown_in_the_audit(
+    client: Client, editor: User, schedule: PeriodicTask, often: IntervalSchedule
+) -> None:
+    for wished in ({"overlap": "skip", "jitter": "30"}, {"overlap": "queue", "owner": "reports"}):
+        sent = form(schedule, often) | policy(schedule, **wished)
+        assert client.post(address(schedule), sent).status_code == 302
+    kept = SchedulePolicy.objects.get(schedule=schedule)
+    assert (kept.overlap, kept.jitter, kept.owner) == ("queue", 0.0, "reports")
+    first, second = Action.objects.order_by("pk")
+    assert orjson.loads(first.after or "")["policy"][0]["jitter"] == 30.0
+    assert orjson.loads(second.before or "")["policy"][0]["overlap"] == "skip"
+    assert orjson.loads(second.after or "")["policy"][0]["overlap"] == "queue"
+
+
+def test_a_wish_that_no_schedule_can_have_is_refused(
+    client: Client, editor: User, schedule: PeriodicTask, often: IntervalSchedule
+) -> None:
+    for jitter in ("-1", "3601", "nan"):
+        answer = client.post(address(schedule), form(schedule, often) | policy(schedule, jitter=jitter))
+        assert answer.status_code == 200, jitter
+    assert not SchedulePolicy.objects.exists()
+    assert not Action.objects.exists()
 
 
 def test_adding_and_deleting_are_written_down(

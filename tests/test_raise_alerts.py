@@ -5,14 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import User
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-from jobs.models import Alert, Bucket, Channel, Notice, Rule
+from jobs.models import Alert, Bucket, Channel, DeadLetter, Notice, Rule
 from jobs.models.alerts import Kind, Severity
 from tests import tasks
 from tests.harness import Installation, RedisServer, eventually
+from tests.harness.processes import python
+from tests.steering import done
+from tests.working import worker as worker_that_knows
 from workers.app import app
+from workers.commands.dead import Discard
+from workers.monitor.ingest import STREAM
 
 # A worker is dead after 30 s without a word, rules are looked at every 5 s, and the machine has much to do.
 PATIENCE = 90.0
@@ -207,3 +213,42 @@ def test_a_broker_that_is_away_is_told_of_until_it_is_back(
     finally:
         redis_server.start()
     resolved(alert)
+
+
+@pytest.mark.slow
+def test_a_dead_letter_is_told_of_until_somebody_has_decided(installation: Installation, ops: User) -> None:
+    waiting = rule(Kind.DEAD_LETTERS)
+    installation.monitor()
+    worker_that_knows(installation, tasks="workers.tasks")
+    tasks.add.delay(1, 2)
+
+    alert = fires(waiting, tasks.add.name)
+    assert (alert.evidence["value"], alert.task, alert.queue) == (1, tasks.add.name, "default")
+    done(ops, Discard((DeadLetter.objects.get().pk,)))
+    resolved(alert)
+
+
+@pytest.mark.slow
+def test_a_record_that_is_late_or_has_lost_events_is_told_of_until_it_has_caught_up(
+    installation: Installation, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    stream = rule(Kind.STREAM, lag=2, gap=60)
+    free = tmp_path / "free"
+    installation.worker("high")
+    first, second, third = (
+        tasks.note.apply_async((str(tmp_path / "ran"), str(number)), queue="high") for number in range(3)
+    )
+    for job in (first, second, third):
+        job.get(timeout=30)
+    with redis_server.client() as client:
+        eventually(lambda: client.xlen(STREAM) > 2, message="the worker has told of its jobs")
+        client.xtrim(STREAM, maxlen=1, approximate=False)
+    installation.start("monitor", python("-m", "tests.stuck_monitor", str(free)))
+
+    late = fires(stream, "lag")
+    assert late.evidence["value"] > 2
+    free.touch()
+    gap = fires(stream, "gap")
+    assert gap.evidence["value"] is None or gap.evidence["value"] > 0
+    resolved(late)
+    resolved(gap)

@@ -47,7 +47,7 @@ def wish_problem(wish: Wish, row: PeriodicTask) -> str | None:
         return _("An interval lasts from a second to a year.")
     if wish.zone is not None and wish.zone not in available_timezones():
         return _("There is no such time zone.")
-    return _cron_problem(wish, row) or _policy_problem(wish)
+    return _cron_problem(wish, row) or policy_problem(wish)
 
 
 def _cron_problem(wish: Wish, row: PeriodicTask) -> str | None:
@@ -66,7 +66,8 @@ def _cron_problem(wish: Wish, row: PeriodicTask) -> str | None:
     return _("%(field)s is too long") % {"field": too_long[0]} if too_long else None
 
 
-def _policy_problem(wish: Wish) -> str | None:
+def policy_problem(wish: Wish) -> str | None:
+    """Why no schedule can have such a policy, in a line."""
     if wish.overlap is not None and wish.overlap not in Overlap.values:
         return _("The overlap is one of %(known)s.") % {"known": ", ".join(Overlap.values)}
     if wish.catch_up is not None and wish.catch_up not in CatchUp.values:

@@ -169,6 +169,8 @@ class Ingest:
         if self._failed_with is not None:
             self._caution.failed(record.last_id, self._failed_with)
             self._failed_with = None
+        # What the database says is recorded: one that can write nothing from its start is late all the same.
+        self._recorded_to = record.last_id
         self._look(record)
         return record
 
