@@ -8,6 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
+from celery.schedules import solar
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +23,7 @@ from jobs.ticks.deciding import (
     next_due,
 )
 from jobs.ticks.plans import UNREADABLE, cron_of
-from jobs.ticks.rhythms import Cron, Interval, Moment
+from jobs.ticks.rhythms import Cron, Interval, Moment, Sun
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -155,6 +156,36 @@ def test_a_daily_tick_comes_once_a_day_in_every_zone(zone: str) -> None:
         days = [due.astimezone(ZoneInfo(zone)).date() for due in of_a_year(cron("30", hour, zone))]
         assert len(set(days)) >= 364
         assert len(days) == 365
+
+
+def ticks_of_a_year(event: str, latitude: float, longitude: float) -> list[datetime]:
+    sun, begin = Sun(solar(event, latitude, longitude)), datetime(2026, 1, 1, tzinfo=UTC)
+    return list(due_between(plan(sun), begin, begin + timedelta(days=365)))
+
+
+@pytest.mark.parametrize("place", [(51.5, 0.0), (0.0, 180.0), (-33.9, 151.2)])
+@pytest.mark.parametrize("event", ["dawn_nautical", "sunrise", "solar_noon", "sunset", "dusk_civil"])
+def test_the_sun_rises_and_sets_once_a_day(event: str, place: tuple[float, float]) -> None:
+    found = ticks_of_a_year(event, *place)
+    apart = [(later - earlier).total_seconds() / 3600 for earlier, later in itertools.pairwise(found)]
+    assert 364 <= len(found) <= 366
+    assert min(apart) > 23
+    assert max(apart) < 25
+
+
+def test_where_the_sun_does_not_rise_for_months_nothing_is_due() -> None:
+    found = ticks_of_a_year("sunrise", 69.65, 18.96)
+    assert max(later - earlier for earlier, later in itertools.pairwise(found)) > timedelta(days=60)
+    assert not ticks_of_a_year("sunrise", 90, 0)
+
+
+@given(st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1)))
+def test_an_event_of_the_sun_is_due_at_one_minute_whenever_one_asks(asked: datetime) -> None:
+    sun, moment = Sun(solar("dawn_nautical", 51.5, 0)), asked.replace(tzinfo=UTC)
+    due = sun.after(moment)
+    assert due is not None
+    assert due > moment
+    assert sun.after(moment + (due - moment) * 0.999) == due
 
 
 def test_day_and_weekday_must_both_fit_as_celery_has_it() -> None:

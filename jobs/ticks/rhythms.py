@@ -68,17 +68,25 @@ class Sun:
     def after(self, moment: datetime) -> datetime | None:
         asked = moment - timedelta(minutes=10)
         for _ in range(3):
-            due = self._event_after(asked)
+            due = self._due_after(asked)
             if due > moment:
                 return due
             asked = due + timedelta(hours=1)
         return None
 
+    def _due_after(self, moment: datetime) -> datetime:
+        """The minute of the next event, the same whenever one asks: the reckoning itself varies by parts of
+        a second with where it begins, so it begins once more, at the hour before the event's own.
+        """
+        rough = self._event_after(moment)
+        exact = self._event_after(rough.replace(minute=0, second=0, microsecond=0) - timedelta(hours=1))
+        event = exact if abs(exact - rough) < timedelta(minutes=1) else rough
+        return (event + timedelta(seconds=30)).replace(second=0, microsecond=0)
+
     def _event_after(self, moment: datetime) -> datetime:
         self.solar.nowfun = lambda: moment
         remaining: timedelta = self.solar.remaining_estimate(moment)
-        event = moment + remaining + timedelta(seconds=30)
-        return event.astimezone(UTC).replace(second=0, microsecond=0)
+        return (moment + remaining).astimezone(UTC)
 
 
 @dataclass(frozen=True)
