@@ -68,6 +68,12 @@ def page(
 ) -> HttpResponse:
     """A page about a worker, with its frame and its buttons; 400 where its form has faults."""
     frame = worker_frame.worker(cluster_id_of(request), found, scope_of_visitor(request), timezone.now())
-    context = {"frame": frame, "buttons": buttons(request, found, frame["state"]), "worker": found, **more}
+    context = {
+        "frame": frame,
+        "record": frame["record"],
+        "buttons": buttons(request, found, frame["state"]),
+        "worker": found,
+        **more,
+    }
     status = 400 if more.get("form") is not None and more["form"].errors else 200
     return render(request, template, context, status=status)
