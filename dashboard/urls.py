@@ -62,6 +62,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("dead/<int:letter_id>/", dead.detail, name="dead-letter"),
     path("queues/", queues.index, name="queues"),
     path("queues/<queue_name:name>/", queues.detail, name="queue"),
+    path("queues/<queue_name:name>/peek/", queues.peek, name="queue-peek"),
     path("queues/<queue_name:name>/pause/", queue_acts.pause, name="queue-pause"),
     path("queues/<queue_name:name>/resume/", queue_acts.resume, name="queue-resume"),
     path("queues/<queue_name:name>/purge/", queue_acts.purge, name="queue-purge"),

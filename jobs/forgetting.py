@@ -37,6 +37,7 @@ from jobs.models import (
     Tag,
     Tick,
     Worker,
+    WorkerReport,
     WorkerSample,
 )
 from jobs.models.bulk import BulkState
@@ -147,6 +148,7 @@ def rows_over(retention: Retention, now: datetime) -> Iterator[QuerySet[Any]]:
         yield WorkerSample.objects.filter(cluster=cluster, at__lt=now - retention.samples)
     yield QueueSample.objects.filter(at__lt=now - retention.samples)
     yield Worker.objects.filter(seen_at__lt=now - retention.processes)
+    yield WorkerReport.objects.filter(asked_at__lt=now - retention.processes)
     yield Notice.objects.filter(at__lt=now - retention.processes)
     yield Gap.objects.filter(ended_at__lt=now - retention.processes)
     yield Quarantine.objects.filter(last_at__lt=now - retention.processes)

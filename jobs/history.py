@@ -27,24 +27,31 @@ MOST_SCOPES = 50
 
 @dataclass(frozen=True, slots=True)
 class QueueMinute:
-    """How a queue stood in one minute: its last sample, and the oldest wait seen in it (seconds)."""
+    """How a queue stood in one minute: its last sample, and the oldest wait seen in it (seconds).
+
+    `unacked` and `priorities` (JSON) are those of the sample.
+    """
 
     at: datetime
     depth: int | None
     oldest_at: datetime | None
     oldest: float | None
+    unacked: int | None = None
+    priorities: str | None = None
 
 
 @dataclass
 class Memory:
     """Finished minutes of one cluster, by minute since the epoch, as one scope shows them.
 
+    `waits` has the waits in one queue, whose page somebody looks at, by queue and minute.
     `narrower` are those of other scopes, the one used last at the end.
     """
 
     latency: dict[int, tuple[tuple[int, int], Sketch]] = field(default_factory=dict)
     queues: dict[int, dict[str, QueueMinute]] = field(default_factory=dict)
     busy: dict[int, float | None] = field(default_factory=dict)
+    waits: dict[tuple[str, int], tuple[tuple[int, int], Sketch]] = field(default_factory=dict)
     narrower: dict[Scope, Memory] = field(default_factory=dict)
 
     def within(self, scope: Scope) -> Memory:
@@ -62,6 +69,7 @@ class Memory:
         self.latency = {key: kept for key, kept in list(self.latency.items()) if key >= minute}
         self.queues = {key: kept for key, kept in list(self.queues.items()) if key >= minute}
         self.busy = {key: kept for key, kept in list(self.busy.items()) if key >= minute}
+        self.waits = {key: kept for key, kept in list(self.waits.items()) if key[1] >= minute}
 
 
 @dataclass(frozen=True)
@@ -192,14 +200,14 @@ def read_queues(
         QueueSample.objects.within(scope)
         .filter(cluster=cluster_id, at__gte=_start_of(unread))
         .order_by("at")
-        .values_list("queue", "at", "depth", "oldest_at")
+        .values_list("queue", "at", "depth", "oldest_at", "unacked", "priorities")
     )
     fresh: dict[int, dict[str, QueueMinute]] = {
         minute: {} for minute in range(unread, window(now.timestamp()).stop)
     }
-    for queue, at, depth, oldest_at in rows:
-        of_minute = fresh.setdefault(_minute_of(at), {})
-        of_minute[queue] = _folded(of_minute.get(queue), at, depth, oldest_at)
+    for queue, *sampled in rows:
+        of_minute = fresh.setdefault(_minute_of(sampled[0]), {})
+        of_minute[queue] = _folded(of_minute.get(queue), *sampled)
     memory.queues.update({minute: read for minute, read in fresh.items() if _settled(minute, now)})
     return {
         minute: read
@@ -209,11 +217,16 @@ def read_queues(
 
 
 def _folded(
-    before: QueueMinute | None, at: datetime, depth: int | None, oldest_at: datetime | None
+    before: QueueMinute | None,
+    at: datetime,
+    depth: int | None,
+    oldest_at: datetime | None,
+    unacked: int | None,
+    priorities: str | None,
 ) -> QueueMinute:
     age = 0.0 if depth == 0 else None if oldest_at is None else seconds_since(oldest_at, at)
     ages = [known for known in (age, before.oldest if before else None) if known is not None]
-    return QueueMinute(at, depth, oldest_at, max(ages, default=None))
+    return QueueMinute(at, depth, oldest_at, max(ages, default=None), unacked, priorities)
 
 
 def read_busy(cluster_id: int, now: datetime, memory: Memory) -> dict[int, float | None]:

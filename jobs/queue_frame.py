@@ -17,7 +17,14 @@ from jobs.headlines import HOUR, NOTHING, Flow
 from jobs.history import Memory
 from jobs.job_frame import epoch
 from jobs.liveness import queues_of
-from jobs.models import Bucket, QueueSample
+from jobs.models import Bucket
+from jobs.queue_now import (
+    Past,
+    by_priority,
+    open_jobs,
+    read_past,
+    wait_trend,
+)
 from jobs.queue_rows import by_two_minutes, depths, last_known, queue_rows
 from jobs.rollups import Sketch, Sketches
 from jobs.seen import Seen, look
@@ -45,6 +52,7 @@ def queues(cluster_id: int, scope: str, now: datetime, memory: Memory | None = N
     return {
         "at": seen.at,
         "blind": _blind(seen),
+        "record": seen.trust.record(),
         "queues": rows,
         "states": dict(Counter(row["state"] for row in rows)),
     }
@@ -54,25 +62,29 @@ def queue(
     name: str, cluster_id: int, scope: str, now: datetime, memory: Memory | None = None
 ) -> Frame | None:
     """One queue; None if the scope shows nothing of it, or nobody has heard of it."""
-    seen = look(cluster_id, now, memory if memory is not None else Memory(), scopes.named(scope))
+    memory = memory if memory is not None else Memory()
+    seen = look(cluster_id, now, memory, scopes.named(scope))
     row = next((row for row in queue_rows(seen) if row["name"] == name), None)
     if row is None:
         return None
-    waits = _waits(cluster_id, seen)
+    past = read_past(cluster_id, name, seen, memory)
     sampled = seen.latest.get(name)
     held = orjson.loads(seen.pauses[name].held) if name in seen.pauses else {}
     return {
         **row,
         "at": seen.at,
         "blind": _blind(seen),
+        "record": seen.trust.record(),
+        "priorities": by_priority(sampled.priorities) if sampled else None,
+        "open": open_jobs(cluster_id, name, seen.scope),
         "sampled": epoch(sampled.at) if sampled else None,
-        "unacked": _unacked(cluster_id, name, sampled.at) if sampled else None,
-        "wait": waits[name].quantile(0.95) if name in waits else None,
+        "unacked": sampled.unacked if sampled else None,
+        "wait": past.wait.quantile(0.95) if past.wait else None,
         "failing": _failing(_of_the_hour(seen, name)),
-        "drains": _drains_in(row),
         "trends": {
             "depth": depths(seen, name),
             "oldest": by_two_minutes(seen, lambda pair: last_known(_oldest(seen, at, name) for at in pair)),
+            "wait": wait_trend(past, seen),
             "in": _moved(seen, name, lambda flow: flow.published + flow.retried),
             "out": _moved(seen, name, lambda flow: flow.started),
         },
@@ -81,7 +93,7 @@ def queue(
             for worker, state in seen.workers
             if name in [*queues_of(worker), *held_queues(worker)] or worker.name in held
         ],
-        "tasks": _tasks(cluster_id, name, seen),
+        "tasks": _tasks(past),
     }
 
 
@@ -140,32 +152,10 @@ def _waits(cluster_id: int, seen: Seen) -> Mapping[str, Sketch]:
     return {name: history.merged(sketches) for name, sketches in found.items()}
 
 
-def _unacked(cluster_id: int, name: str, at: datetime) -> int | None:
-    samples = QueueSample.objects.filter(cluster=cluster_id, at=at, queue=name)
-    found: int | None = samples.values_list("unacked", flat=True).first()
-    return found
-
-
-def _drains_in(row: Mapping[str, Any]) -> float | None:
-    """Seconds until nothing waits, at the pace of the last minutes; None if it never will."""
-    pace = row["out"] - row["in"]
-    return row["depth"] / pace if row["depth"] and pace > 0 else None
-
-
-def _tasks(cluster_id: int, name: str, seen: Seen) -> list[dict[str, Any]]:
+def _tasks(past: Past) -> list[dict[str, Any]]:
     """Which tasks went through in this clock hour and the last, most first."""
-    rows = Bucket.objects.within(seen.scope).filter(
-        cluster=cluster_id, tier=Bucket.HOUR, start__gte=int(seen.at // HOUR) - 1, queue=name
-    )
-    counted: dict[str, Flow] = defaultdict(Flow)
-    for task, *counts in rows.values_list("task", "published", "started", "retried", "succeeded", "failed"):
-        counted[task] += _flow(*counts)
-    busiest = sorted(counted.items(), key=lambda item: (-item[1].started, item[0]))[:MOST_TASKS]
+    busiest = sorted(past.tasks.items(), key=lambda item: (-item[1].started, item[0]))[:MOST_TASKS]
     return [_task(task, flow) for task, flow in busiest]
-
-
-def _flow(published: int, started: int, retried: int, succeeded: int, failed: int) -> Flow:
-    return Flow(published, started, retried, succeeded, failed)
 
 
 def _task(task: str, flow: Flow) -> dict[str, Any]:

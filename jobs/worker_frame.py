@@ -8,16 +8,17 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from jobs import scopes
+from jobs import scopes, worker_report
 from jobs.history import Memory
 from jobs.job_frame import epoch
 from jobs.liveness import WorkerState, queues_of, worker_state
-from jobs.models import Standing, State, Worker
+from jobs.models import Standing, State, Worker, WorkerReport
 from jobs.queue_rows import by_two_minutes, last_known
 from jobs.scopes import Scope
 from jobs.seen import look, read_workers
 from jobs.trust import Trust, read_trust
 from jobs.worker_facts import Setup, setup_of
+from jobs.worker_limits import KnownWorker, affected
 
 Frame = dict[str, Any]
 # Running jobs are few: as many as there are slots, and those whose worker was lost.
@@ -82,15 +83,45 @@ def worker(cluster_id: int, found: Worker, scope: str, now: datetime) -> Frame:
         **worker_row(found, state, seen_by),
         "at": now.timestamp(),
         "blind": _blind(trust, anything=True),
+        "record": trust.record(),
         "up": epoch(found.online_at),
         "offline": epoch(found.offline_at),
         "load": found.load,
         "events": found.events,
         "held": [name for name in (found.held or "").split(",") if name and seen_by.covers_queue(name)],
         "setup": asdict(setup) if setup else None,
+        "faults": affected([KnownWorker(found, state, setup)]),
+        **_reported(found, seen_by),
+        "taken": _taken(cluster_id, found.name, seen_by),
         "running": jobs[:MOST_SHOWN],
         "more_running": max(0, len(jobs) - MOST_SHOWN),
     }
+
+
+def _reported(found: Worker, scope: Scope) -> Frame:
+    """What it said when the monitor asked it last, and when; None before it has."""
+    row = WorkerReport.objects.filter(worker=found.pk).first()
+    told = worker_report.read(row.told) if row else None
+    return {
+        "report": worker_report.within(told, scope) if told else None,
+        "reported": epoch(row.told_at) if row else None,
+        "all_of_it": scope.spans is None,
+    }
+
+
+def _taken(cluster_id: int, name: str, scope: Scope) -> list[dict[str, Any]]:
+    """What it has taken and not begun, by the record, among the newest of all workers. One statement."""
+    rows = (
+        Standing.objects.within(scope)
+        .filter(cluster=cluster_id, state=State.RECEIVED)
+        .order_by("-job_id")
+        .values_list("job_id", "job__task_id", "task", "queue", "job__worker", "job__received_at")
+    )
+    return [
+        {"id": pk, "task_id": task_id, "task": task, "queue": queue, "received": epoch(received)}
+        for pk, task_id, task, queue, worker, received in rows[:MOST_RUNNING]
+        if worker == name
+    ][:MOST_SHOWN]
 
 
 def _state(cluster_id: int, found: Worker, trust: Trust) -> WorkerState:

@@ -162,6 +162,7 @@ PAGES: dict[str, Page] = {
     "dead-discard": Page(READERS, "dead.discard", form={"why": "unreadable"}),
     "queues": Page(READERS),
     "queue": Page(READERS, of="queue"),
+    "queue-peek": Page(READERS, of="queue"),
     "queue-pause": Page(READERS, "queue.pause", "queue"),
     "queue-resume": Page(READERS, "queue.resume", "queue"),
     "queue-purge": Page(READERS, "queue.purge", "queue", {"confirm": "low"}),

@@ -94,6 +94,12 @@ class Control:
         """Give a command that nobody answers to these workers, or to all."""
         self._broadcast(method, arguments, workers, reply=False)
 
+    def ask(
+        self, question: str, arguments: Mapping[str, Any], workers: Sequence[str] | None
+    ) -> dict[str, Any]:
+        """What these workers, or all, say to a question, as they say it: it may be anything."""
+        return self._broadcast(question, arguments, workers)
+
     def active_queues(self) -> dict[str, frozenset[str]]:
         """The queues that each worker reads, of those that answered in time."""
         said = self._broadcast("active_queues", {}, None)

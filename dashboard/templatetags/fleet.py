@@ -9,6 +9,7 @@ from django import template
 from django.urls import reverse
 
 from dashboard.addresses import READABLE
+from dashboard.wait_chart import WaitChart, wait_chart
 
 register = template.Library()
 
@@ -19,6 +20,13 @@ def worker_place(row: Mapping[str, Any]) -> str:
     if READABLE.fullmatch(row["name"]):
         return reverse("worker", args=[row["name"]])
     return reverse("worker-by-number", args=[row["id"]])
+
+
+@register.simple_tag
+def wait_drawing(frame: Mapping[str, Any]) -> WaitChart | None:
+    """The chart of a queue's waits."""
+    trends = frame["trends"]
+    return wait_chart(trends["wait"], trends["oldest"], frame["target"], frame["at"])
 
 
 @register.filter

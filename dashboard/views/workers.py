@@ -10,18 +10,22 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from dashboard import moments
 from dashboard.addresses import worker_address
 from dashboard.context import memory
 from dashboard.visitors import cluster_id_of, scope_of_visitor
 from dashboard.worker_buttons import buttons
 from jobs import worker_frame
 from jobs.models import Worker
+from jobs.past_frame import workers_then
 from workers.commands.workers import find_worker
 
 
 @require_safe
 @never_cache
 def index(request: HttpRequest) -> HttpResponse:
+    if moments.asked(request):
+        return moments.page(request, "past/workers.html", workers_then)
     frame = worker_frame.workers(cluster_id_of(request), scope_of_visitor(request), timezone.now(), memory)
     return render(request, "workers/list.html", {"frame": frame})
 
@@ -64,6 +68,12 @@ def page(
 ) -> HttpResponse:
     """A page about a worker, with its frame and its buttons; 400 where its form has faults."""
     frame = worker_frame.worker(cluster_id_of(request), found, scope_of_visitor(request), timezone.now())
-    context = {"frame": frame, "buttons": buttons(request, found, frame["state"]), "worker": found, **more}
+    context = {
+        "frame": frame,
+        "record": frame["record"],
+        "buttons": buttons(request, found, frame["state"]),
+        "worker": found,
+        **more,
+    }
     status = 400 if more.get("form") is not None and more["form"].errors else 200
     return render(request, template, context, status=status)

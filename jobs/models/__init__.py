@@ -28,6 +28,7 @@ from jobs.models.record import (
     Worker,
     WorkerSample,
 )
+from jobs.models.reports import WorkerReport
 from jobs.models.schedules import BeatLease, CatchUp, Overlap, SchedulePolicy, Tick, Timeline
 from jobs.models.tokens import Answer, Bearer, Token
 from jobs.models.triggers import Firing, Trigger
@@ -83,5 +84,6 @@ __all__ = [
     "Trigger",
     "Visible",
     "Worker",
+    "WorkerReport",
     "WorkerSample",
 ]

@@ -351,9 +351,8 @@ class Worker(models.Model):
 class QueueSample(models.Model):
     """How a queue stood at one moment, as its broker told: the history of depth and age.
 
-    `oldest_at` is when the oldest waiting message was published; None if
-    nothing waits or the message carries no stamp (`depth` tells which).
-    """
+    `oldest_at` is when the oldest waiting message was published, `priorities` a JSON object, how many wait of
+    each; None if nothing waits (see `depth`) or it isn't told."""
 
     cluster = models.ForeignKey(Cluster, models.CASCADE, db_index=False, default=Cluster.DEFAULT_ID)
     queue = models.CharField(max_length=255)
@@ -361,6 +360,7 @@ class QueueSample(models.Model):
     depth = models.BigIntegerField(null=True)
     unacked = models.BigIntegerField(null=True)
     oldest_at = models.DateTimeField(null=True)
+    priorities = models.TextField(null=True)
 
     objects = Visible.as_manager()
 
@@ -372,7 +372,7 @@ class QueueSample(models.Model):
 
 
 class WorkerSample(models.Model):
-    """How the workers stood at one moment: the history of capacity."""
+    """How the workers stood at one moment: the history of capacity. `each` is that of jobs.fleet."""
 
     cluster = models.ForeignKey(Cluster, models.CASCADE, db_index=False, default=Cluster.DEFAULT_ID)
     at = models.DateTimeField()
@@ -380,7 +380,7 @@ class WorkerSample(models.Model):
     known = models.PositiveIntegerField()
     busy = models.PositiveIntegerField(null=True)
     slots = models.PositiveIntegerField(null=True)
-
+    each = models.TextField(null=True)
     objects = Visible.as_manager()
 
     class Meta:

@@ -53,7 +53,7 @@ function options(place) {
   return {
     ...size(place), tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
     legend: { show: false }, padding: [8, 0, 0, 0],
-    cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
+    cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false } },
     scales: { x: { time: true }, jobs: { range: aboveLane(10) }, age: { range: aboveLane(CALM) }, failed: { range: inLane } },
     series: [
       {},
@@ -63,7 +63,7 @@ function options(place) {
       { scale: "failed", paths: uPlot.paths.bars({ size: [0.75, 20], align: 1 }), fill: ink("failed"), stroke: ink("failed"), width: 0, points: { show: false } },
     ],
     axes: [timeAxis(), countAxis(), ageAxis()],
-    hooks: { setCursor: [readOut], drawClear: [ruleLane] },
+    hooks: { setCursor: [readOut], drawClear: [ruleLane], setSelect: [goBack] },
   };
 }
 
@@ -95,6 +95,18 @@ function ruleLane(plot) {
   ctx.textBaseline = "top";
   ctx.fillText(written(plot.scales.failed.max * LANE, "count"), bbox.left - 8 * devicePixelRatio, bbox.top + bbox.height * (1 - LANE));
   ctx.restore();
+}
+
+// Dragging over a span asks for the system as it was at its end; without script the form in the bar does.
+function goBack(plot) {
+  if (!plot.select.width) return;
+  const times = plot.data[0], step = times[1] - times[0];
+  const end = plot.posToVal(plot.select.left + plot.select.width, "x");
+  const running = times.at(-1) - step;
+  const at = Math.max(times[0], Math.min(running - step, Math.floor(end / step) * step));
+  const address = new URL(location.href);
+  address.searchParams.set("at", new Date(at * 1000).toISOString().slice(0, 16));
+  location.assign(address);
 }
 
 // The minute under the pointer, beside the key.

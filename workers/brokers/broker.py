@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -21,12 +21,15 @@ class QueueDepth:
     `depth` counts the messages that wait, over all priorities; `oldest_at` is
     since when the oldest of them waits (its publish, or its eta if that was
     later), None if nothing waits or no message says; `unacked` counts the
-    messages of this queue that a worker holds, None if the broker can't tell.
+    messages of this queue that a worker holds, None if the broker can't tell;
+    `priorities` has how many wait of each priority (9 the most urgent) that any
+    has, None if the broker can't tell.
     """
 
     depth: int
     oldest_at: datetime | None
     unacked: int | None
+    priorities: Mapping[int, int] | None = None
 
 
 @dataclass(frozen=True)

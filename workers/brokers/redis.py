@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
@@ -26,7 +27,18 @@ UNACKED = "unacked"
 NOT_JOBS = ("celeryev", "pidbox")
 # How many messages at the old end of a list are looked at: those that wait for their eta don't count.
 LOOKED_AT = 3
+MOST_URGENT = STEPS[-1]
 TIMEOUT = 2.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """The list of one queue and priority: how long it is, and its oldest messages."""
+
+    queue: str
+    priority: int
+    depth: int
+    messages: list[bytes]
 
 
 class RedisBroker:
@@ -44,15 +56,15 @@ class RedisBroker:
         )
 
     def sample(self, queues: Sequence[str]) -> dict[str, QueueDepth]:
-        keys = [(queue, key) for queue in queues for key in step_keys(queue)]
+        steps = [(queue, step, step_key(queue, step)) for queue in queues for step in STEPS]
         with self._asking(), self._client.pipeline(transaction=False) as pipe:
-            for _, key in keys:
+            for _, _, key in steps:
                 pipe.llen(key)
                 pipe.lrange(key, -LOOKED_AT, -1)
             answers = pipe.execute()
-        lists = zip(keys, zip(answers[::2], answers[1::2], strict=True), strict=True)
+        told = zip(steps, answers[::2], answers[1::2], strict=True)
         return _depths(
-            queues, [(queue, depth, messages) for (queue, _), (depth, messages) in lists], time.time()
+            queues, [Step(queue, MOST_URGENT - step, *said) for (queue, step, _), *said in told], time.time()
         )
 
     def unacked(self) -> int | None:
@@ -106,7 +118,12 @@ def redis_address(url: str) -> str:
 
 def step_keys(queue: str) -> list[str]:
     """The lists of a queue, the most urgent first."""
-    return [f"{queue}{SEPARATOR}{step}" if step else queue for step in STEPS]
+    return [step_key(queue, step) for step in STEPS]
+
+
+def step_key(queue: str, step: int) -> str:
+    """The list of one priority: list 0 holds the most urgent."""
+    return f"{queue}{SEPARATOR}{step}" if step else queue
 
 
 def queue_names(members: Iterable[bytes]) -> Iterator[str]:
@@ -137,17 +154,19 @@ def _epoch(text: Any) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _depths(
-    queues: Sequence[str], lists: Sequence[tuple[str, int, list[bytes]]], now: float
-) -> dict[str, QueueDepth]:
-    depths = dict.fromkeys(queues, 0)
+def _depths(queues: Sequence[str], steps: Sequence[Step], now: float) -> dict[str, QueueDepth]:
+    waiting: dict[str, dict[int, int]] = {queue: {} for queue in queues}
     oldest: dict[str, float] = {}
-    for queue, depth, messages in lists:
-        depths[queue] += depth
-        since = [moment for message in messages if (moment := waiting_since(message, now)) is not None]
+    for step in steps:
+        if step.depth:
+            waiting[step.queue][step.priority] = step.depth
+        since = [moment for message in step.messages if (moment := waiting_since(message, now)) is not None]
         if since:
-            oldest[queue] = min([*since, oldest.get(queue, since[0])])
-    return {queue: QueueDepth(depths[queue], _moment(oldest.get(queue)), None) for queue in queues}
+            oldest[step.queue] = min([*since, oldest.get(step.queue, since[0])])
+    return {
+        queue: QueueDepth(sum(counts.values()), _moment(oldest.get(queue)), None, counts)
+        for queue, counts in waiting.items()
+    }
 
 
 def _moment(epoch: float | None) -> datetime | None:

@@ -16,6 +16,9 @@ from typing import Any
 import orjson
 from django.conf import settings
 
+from jobs import values
+from jobs.fleet import told
+from jobs.headlines import MINUTE
 from jobs.job_frame import epoch
 from jobs.liveness import behind_since
 from jobs.models import Heartbeat, QueueSample, Worker, WorkerSample
@@ -53,6 +56,7 @@ class Sampler:
         self._sampled = sampled
         self._broker: Broker | None = None
         self._redis: Broker | None = None
+        self._minute = 0
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop; a standby only gives its sign of life."""
@@ -62,9 +66,14 @@ class Sampler:
         if self._reader.leading():
             now = datetime.now(UTC)
             self._sample_queues(now)
-            sample_workers(now)
+            sample_workers(now, each=self._begins_minute(now))
             self._sample_monitor(now)
             self._sampled()
+
+    def _begins_minute(self, now: datetime) -> bool:
+        """Whether this is the first round of its minute."""
+        before, self._minute = self._minute, int(now.timestamp() // MINUTE)
+        return self._minute != before
 
     def _sample_queues(self, now: datetime) -> None:
         before = sample_of(_detail("broker").get("server"))
@@ -100,19 +109,32 @@ def _detail(name: str) -> dict[str, Any]:
 
 
 def _queue_sample(now: datetime, queue: str, depth: QueueDepth) -> QueueSample:
+    counts = depth.priorities
     return QueueSample(
-        queue=queue, at=now, depth=depth.depth, oldest_at=depth.oldest_at, unacked=depth.unacked
+        queue=queue,
+        at=now,
+        depth=depth.depth,
+        oldest_at=depth.oldest_at,
+        unacked=depth.unacked,
+        priorities=values.storable_json({str(one): count for one, count in counts.items()})
+        if counts
+        else None,
     )
 
 
-def sample_workers(now: datetime) -> None:
-    """Write down the capacity of this moment."""
+def sample_workers(now: datetime, *, each: bool = False) -> None:
+    """Write down the capacity of this moment; with `each`, how each worker stood."""
     known = list(Worker.objects.filter(offline_at=None, seen_at__gt=now - KNOWN_FOR))
     online = [worker for worker in known if worker.seen_at > now - ONLINE_FOR]
     busy = [worker.busy for worker in online]
     slots = [worker.slots for worker in online]
     WorkerSample.objects.create(
-        at=now, online=len(online), known=len(known), busy=_sum_if_known(busy), slots=_sum_if_known(slots)
+        at=now,
+        online=len(online),
+        known=len(known),
+        busy=_sum_if_known(busy),
+        slots=_sum_if_known(slots),
+        each=told(known) if each else None,
     )
 
 
