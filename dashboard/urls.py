@@ -30,6 +30,7 @@ from dashboard.views import (
     run,
     schedule_acts,
     schedules,
+    tasks,
     triggers,
     wall,
     worker_acts,
@@ -38,6 +39,7 @@ from dashboard.views import (
 
 register_converter(TaskId, "task_id")
 register_converter(QueueName, "queue_name")
+register_converter(QueueName, "task_name")  # any text, likewise
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", overview.index, name="overview"),
@@ -50,6 +52,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("jobs/~<int:job_id>/terminate/", job_acts.terminate, name="job-terminate"),
     path("jobs/<task_id:task_id>/", jobs.detail, name="job"),
     path("run/", run.index, name="run"),
+    path("tasks/", tasks.index, name="tasks"),
+    path("tasks/<task_name:name>/", tasks.detail, name="task"),
     path("bulk/", bulk.index, name="bulks"),
     path("bulk/<int:bulk_id>/", bulk.detail, name="bulk"),
     path("bulk/<int:bulk_id>/start/", bulk.start, name="bulk-start"),

@@ -156,6 +156,8 @@ PAGES: dict[str, Page] = {
     "bulk-pause": Page(None, "bulk.pause", "bulk"),
     "bulk-resume": Page(None, "bulk.resume", "bulk"),
     "bulk-abort": Page(None, "bulk.abort", "bulk"),
+    "tasks": Page(READERS),
+    "task": Page(READERS, of="task"),
     "dead-letters": Page(READERS),
     "dead-letter": Page(READERS, of="letter"),
     "dead-requeue": Page(READERS, "dead.requeue", form={"why": "retries"}),

@@ -1,0 +1,257 @@
+"""What the pages of tasks show: all of them, worst first, and one."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from jobs import history, search
+from jobs.headlines import HOUR
+from jobs.job_frame import epoch
+from jobs.liveness import WorkerState, queues_of
+from jobs.models import Bucket, Job, State, Worker
+from jobs.rollups import UNKNOWN
+from jobs.scopes import Scope
+from jobs.search import Candidates, Query
+from jobs.task_figures import (
+    MOST_TASKS,
+    WINDOWS,
+    Counts,
+    Part,
+    Span,
+    Whole,
+    read_first_days,
+    read_parts,
+    read_tasks,
+    within_budget,
+    worst_first,
+)
+
+Frame = dict[str, Any]
+SHOWN = 100
+# Days looked back for the first time that a task was heard of: of many, and of one.
+DAYS_OF_MANY, DAYS_OF_ONE = 30, 365
+LATEST_FAILURES = 10
+# Jobs that are looked at for who ran them, and under which release.
+NEWEST = 1_000
+MEDIAN, HIGH = 0.5, 0.95
+
+
+def tasks(
+    cluster_id: int,
+    scope: Scope,
+    now: datetime,
+    window: str,
+    searched: str,
+    workers: Iterable[tuple[Worker, WorkerState]],
+) -> Frame:
+    """All tasks that the scope shows, worst first. Four statements."""
+    at = now.timestamp()
+    span = Span.of(WINDOWS[window], at)
+    found = read_tasks(cluster_id, scope, span, searched)
+    shown = worst_first(found[:MOST_TASKS])[:SHOWN]
+    whole = within_budget(shown)
+    parts = read_parts(cluster_id, scope, whole, span.of_all(), span.bar)
+    names = [told.task for told in shown]
+    first = read_first_days(cluster_id, scope, names, at, DAYS_OF_MANY)
+    began = history.read_first_hour(cluster_id)
+    readers = _readers(workers)
+    covered = _covered(span, at, began)
+    return {
+        "at": at,
+        "window": window,
+        "since": span.begin,
+        "tasks": [
+            {**_row(told, covered, at), **_of_part(parts.get(told.task), span, began, readers),
+             "first": _first(first.get(told.task), at, DAYS_OF_MANY)}
+            for told in shown
+        ],
+        "known": min(len(found), MOST_TASKS),
+        "more": len(found) > MOST_TASKS,
+        "failing": sum(told.counts.failed > 0 for told in found[:MOST_TASKS]),
+        "figured": len(whole),
+        "ever": began is not None,
+    }  # fmt: skip
+
+
+def _covered(span: Span, at: float, began: int | None) -> float:
+    """Seconds of the window in which there was a record."""
+    return max(1.0, at - max(span.begin, (began or 0) * HOUR))
+
+
+def _row(told: Whole, covered: float, at: float) -> Frame:
+    return {
+        "task": told.task,
+        "known": told.task != UNKNOWN,
+        **_counted(told.counts, covered),
+        "failed_at": None if told.failed_at is None else min(at, told.failed_at),
+    }
+
+
+def _counted(counts: Counts, covered: float) -> Frame:
+    return {
+        **asdict(counts),
+        "ended": counts.ended,
+        "failing": counts.failing,
+        "per_hour": counts.ended * HOUR / covered,
+    }
+
+
+def _of_part(part: Part | None, span: Span, began: int | None, readers: Mapping[str, set[str]]) -> Frame:
+    """What is read of the buckets themselves; unknown where these were too many."""
+    if part is None:
+        return {"trend": None, "queues": None, "workers": None, "wait": _NO_TIMES, "run": _NO_TIMES}
+    queues = sorted(part.queues)
+    return {
+        "trend": trend(part, span.bars, span.bar, began),
+        "queues": queues,
+        "workers": len({name for queue in queues for name in readers.get(queue, ())}),
+        **_durations(part),
+    }
+
+
+_NO_TIMES: Frame = {"p50": None, "p95": None, "count": None}
+
+
+def _durations(part: Part) -> Frame:
+    return {
+        "wait": {
+            "p50": part.quantile("wait", MEDIAN),
+            "p95": part.quantile("wait", HIGH),
+            "count": part.durations["wait"].count,
+        },
+        "run": {
+            "p50": part.quantile("run", MEDIAN),
+            "p95": part.quantile("run", HIGH),
+            "count": part.durations["run"].count,
+        },
+    }
+
+
+def trend(part: Part, bars: Sequence[int], bar: int, began: int | None) -> Frame:
+    """Jobs that ended and that failed in each bar, oldest first; None before the record began."""
+    first = None if began is None else began * HOUR // bar
+    known = [part.steps.get(step, [0, 0]) if first is not None and step >= first else None for step in bars]
+    return {
+        "start": bars[0] * bar,
+        "step": bar,
+        "ended": [told and told[0] for told in known],
+        "failed": [told and told[1] for told in known],
+    }
+
+
+def _first(day: int | None, at: float, days: int) -> Frame:
+    """When a task was first heard of: `at` in seconds; `earlier` where it was before what was looked at."""
+    if day is None:
+        return {"at": None, "earlier": False}
+    return {"at": day * Bucket.DAY, "earlier": day <= int(at // Bucket.DAY) - days + 1}
+
+
+def _readers(workers: Iterable[tuple[Worker, WorkerState]]) -> Mapping[str, set[str]]:
+    """The names of the online workers that read each queue."""
+    readers: dict[str, set[str]] = defaultdict(set)
+    for worker, state in workers:
+        for queue in queues_of(worker) if state == "online" else ():
+            readers[queue].add(worker.name)
+    return readers
+
+
+def task(
+    name: str,
+    cluster_id: int,
+    scope: Scope,
+    now: datetime,
+    window: str,
+    user: Any,
+) -> Frame | None:
+    """One task; None if nothing of it was heard of. Up to nine statements."""
+    at = now.timestamp()
+    span = Span.of(WINDOWS[window], at)
+    first = read_first_days(cluster_id, scope, [name], at, DAYS_OF_ONE).get(name)
+    newest = _newest(name, cluster_id, user)
+    if first is None and not newest:
+        return None
+    parts = read_parts(cluster_id, scope, [name], span.of_few(), span.tier, by_queue=True)
+    part, began = parts.get(name, Part()), history.read_first_hour(cluster_id)
+    return {
+        "task": name,
+        "at": at,
+        "window": window,
+        "since": span.begin,
+        **_counted(part.counts, _covered(span, at, began)),
+        **_durations(part),
+        "trend": trend(part, span.steps, span.tier, began),
+        "queues": _by_queue(part, _covered(span, at, began)),
+        "first": _first(first, at, DAYS_OF_ONE),
+        "newest": len(newest),
+        "releases": _by_release(newest),
+        "workers": _by_worker(newest),
+        "failures": _failures(name, cluster_id, user),
+    }
+
+
+def _by_queue(part: Part, covered: float) -> list[Frame]:
+    """Its queues, worst first."""
+    ranked = sorted(
+        part.queues.items(), key=lambda item: (-item[1].counts.badness, -item[1].counts.ended, item[0])
+    )
+    return [{"queue": queue, **_counted(told.counts, covered), **_durations(told)} for queue, told in ranked]
+
+
+def _newest(name: str, cluster_id: int, user: Any) -> list[Frame]:
+    """The newest jobs of a task, newest first; two statements."""
+    ids = Candidates.of(Query(task=name, cluster_id=cluster_id), user).window(None, NEWEST).ids
+    columns = ("pk", "release", "worker", "state", "run", "published_at", "seen_at")
+    rows = Job.objects.filter(pk__in=ids).order_by("-pk").values(*columns)
+    return [dict(row) for row in rows]
+
+
+def _by_release(jobs: Sequence[Frame]) -> list[Frame]:
+    """The releases among these jobs, the newest first: how they failed, and how long they ran (seconds)."""
+    grouped: dict[str, list[Frame]] = defaultdict(list)
+    for job in jobs:
+        if job["release"]:
+            grouped[job["release"]].append(job)
+    return [{"release": release, **_shares(of_it)} for release, of_it in grouped.items()]
+
+
+def _shares(jobs: Sequence[Frame]) -> Frame:
+    states = Counter(job["state"] for job in jobs)
+    judged = states[State.SUCCEEDED] + states[State.FAILED]
+    runs = sorted(job["run"] for job in jobs if job["run"] is not None)
+    return {
+        "jobs": len(jobs),
+        "failed": states[State.FAILED],
+        "failing": states[State.FAILED] / judged if judged else None,
+        "p50": runs[len(runs) // 2] if runs else None,
+        "p95": runs[int(0.95 * (len(runs) - 1))] if runs else None,
+        "first": epoch(jobs[-1]["published_at"] or jobs[-1]["seen_at"]),
+    }
+
+
+def _by_worker(jobs: Sequence[Frame]) -> list[Frame]:
+    """The workers that ran these jobs, the busiest first."""
+    grouped: dict[str, list[Frame]] = defaultdict(list)
+    for job in jobs:
+        if job["worker"]:
+            grouped[job["worker"]].append(job)
+    ranked = sorted(grouped.items(), key=lambda item: (-len(item[1]), item[0]))
+    return [{"name": name, **_shares(of_it), "last": epoch(of_it[0]["seen_at"])} for name, of_it in ranked]
+
+
+def _failures(name: str, cluster_id: int, user: Any) -> list[Job]:
+    """Its latest failures; at most four statements."""
+    query = Query(state=State.FAILED, task=name, cluster_id=cluster_id)
+    candidates = Candidates.of(query, user)
+    ids = candidates.older_than(None)[0][:LATEST_FAILURES]
+    found = Job.objects.visible_to(user).in_bulk(ids)
+    jobs = [found[pk] for pk in ids if pk in found]
+    for job in jobs:
+        job.exception = candidates.scope.words_of(job.exception)
+    return jobs
+
+
+assert search.PAGE_SIZE >= LATEST_FAILURES

@@ -1,0 +1,225 @@
+"""The pages of tasks: figures from buckets alone, worst first, as far as a visitor may see."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dashboard import task_charts
+from jobs.models import Bucket, Job, Rule, Standing
+from jobs.models.alerts import Kind
+from jobs.models.people import Reach
+from jobs.rollups import Sketch, Sketches
+from jobs.task_figures import WINDOWS, Counts, Pile, Span, Whole, at_least, within_budget, worst_first
+from tests.plans import is_dear, make_large
+from tests.seed import seed
+
+pytestmark = pytest.mark.django_db
+NOW = datetime(2026, 11, 21, 3, 2, 30, tzinfo=UTC)
+
+
+def a_bucket(
+    task: str, queue: str = "high", *, hours_ago: float = 0, good: int = 10, bad: int = 0, run: float = 2.0
+) -> None:
+    """What ended in one hour, counted in all tiers as ingest does."""
+    at, sketches = timezone.now().timestamp() - hours_ago * 3600, Sketches()
+    for _ in range(good):
+        sketches.at("succeeded", "run").add(run)
+        sketches.at("succeeded", "wait").add(run / 10)
+    for tier in (Bucket.MINUTE, Bucket.HOUR, Bucket.DAY):
+        Bucket.objects.create(
+            tier=tier, start=int(at // tier), task=task, queue=queue, succeeded=good, failed=bad,
+            published=good + bad, started=good + bad, sketches=sketches.dumps(),
+        )  # fmt: skip
+
+
+def rows_of(visitor: Client, query: str = "") -> list[dict[str, object]]:
+    response = visitor.get(f"/tasks/?{query}")
+    assert response.status_code == 200
+    return list(response.context["frame"]["tasks"])
+
+
+def test_the_worst_comes_first_and_then_what_does_most(visitor: Client) -> None:
+    a_bucket("shop.busy", good=900)
+    a_bucket("shop.sick", good=60, bad=40)
+    a_bucket("shop.unlucky", good=0, bad=1)
+    a_bucket("shop.quiet", good=1)
+    assert [row["task"] for row in rows_of(visitor)] == [
+        "shop.sick",
+        "shop.unlucky",
+        "shop.busy",
+        "shop.quiet",
+    ]
+
+
+@given(st.integers(0, 10_000), st.integers(0, 10_000))
+def test_a_share_is_told_with_less_than_was_seen_and_more_jobs_make_it_surer(failed: int, good: int) -> None:
+    low = at_least(failed, failed + good)
+    assert 0 <= low <= (failed / (failed + good) if failed + good else 0)
+    assert at_least(failed * 10, (failed + good) * 10) >= low
+
+
+@given(st.lists(st.floats(0.0001, 1e5), max_size=60), st.integers(1, 4))
+def test_durations_of_many_buckets_are_those_of_one(seconds: list[float], parts: int) -> None:
+    whole, pile = Sketch(), Pile()
+    for value in seconds:
+        whole.add(value)
+    for part in range(parts):
+        sketches = Sketches()
+        for value in seconds[part::parts]:
+            sketches.at("failed", "run").add(value)
+        pile.add(Sketches.loads(sketches.dumps()).at("failed", "run").as_json())
+    assert pile.sketch == whole
+
+
+def test_figures_are_those_of_the_window(visitor: Client) -> None:
+    a_bucket("shop.pay", good=30, bad=10)
+    a_bucket("shop.pay", hours_ago=30, good=100)
+    [day] = rows_of(visitor, "window=24h")
+    assert (day["ended"], day["failed"], day["failing"]) == (40, 10, 0.25)
+    assert day["run"]["p95"] == pytest.approx(2.0, rel=0.02)  # type: ignore[index]
+    assert day["wait"]["p50"] == pytest.approx(0.2, rel=0.02)  # type: ignore[index]
+    [week] = rows_of(visitor, "window=7d")
+    assert week["ended"] == 140
+    assert sum(n or 0 for n in week["trend"]["ended"]) == 140  # type: ignore[index]
+    assert visitor.get("/tasks/?window=never").context["frame"]["window"] == "24h"
+
+
+@pytest.mark.parametrize("now", [NOW.timestamp(), NOW.timestamp() + 82_000, 1_763_683_200.0])
+def test_a_week_by_days_and_hours_covers_each_hour_once(now: float) -> None:
+    span = Span.of(WINDOWS["7d"], now)
+    for hour in range(span.steps.start - 30, span.steps.stop):
+        Bucket.objects.create(tier=Bucket.HOUR, start=hour, task="a", queue="q", published=1)
+    days = {bucket.start * 3600 // Bucket.DAY for bucket in Bucket.objects.all()}
+    for day in days:
+        hours = Bucket.objects.filter(tier=Bucket.HOUR, start__gte=day * 24, start__lt=day * 24 + 24)
+        Bucket.objects.create(tier=Bucket.DAY, start=day, task="a", queue="q", published=hours.count())
+    found = Bucket.objects.filter(span.of_all())
+    assert sum(bucket.published for bucket in found) == len(span.steps)
+    assert found.count() < 31
+
+
+def test_what_is_looked_for_by_name_is_all_that_is_listed(visitor: Client) -> None:
+    a_bucket("shop.pay")
+    a_bucket("crm.PAYROLL")
+    a_bucket("crm.sync")
+    assert {row["task"] for row in rows_of(visitor, "search=pay")} == {"shop.pay", "crm.PAYROLL"}
+    assert b"No task matches" in visitor.get("/tasks/?search=%25").content
+
+
+def test_each_task_has_a_page_whatever_it_is_called(visitor: Client) -> None:
+    for name in ("shop.tasks.pay", "a/b c", "..", "ünïcode & <b>", "x" * 255):
+        a_bucket(name)
+        address = reverse("task", args=[name])
+        assert f'href="{address}?window=24h"' in visitor.get("/tasks/").content.decode()
+        shown = visitor.get(address)
+        assert (shown.status_code, shown.context["name"]) == (200, name)
+        assert b"<b></" not in shown.content
+    assert visitor.get("/tasks/nobody.knows/").status_code == 404
+
+
+def a_job(number: int, state: str, release: str, run: float) -> None:
+    job = Job.objects.create(
+        task_id=f"job-{number}", task="shop.pay", queue="high", state=state, release=release, run=run,
+        worker=f"w{number % 2}@h", seen_at=timezone.now(), ended_at=timezone.now(), exception="KeyError: 1",
+    )  # fmt: skip
+    if state == "failed":
+        Standing.objects.create(job=job, state=state, task=job.task, queue=job.queue)
+
+
+def test_a_task_shows_what_changed_with_a_release_and_who_ran_it(visitor: Client) -> None:
+    a_bucket("shop.pay", bad=5)
+    for number in range(10):
+        a_job(number, "succeeded", "old", 1.0)
+    for number in range(10, 20):
+        a_job(number, "failed" if number % 2 else "succeeded", "new", 3.0)
+    frame = visitor.get("/tasks/shop.pay/").context["frame"]
+    told = [(row["release"], row["jobs"], row["failing"], row["p50"]) for row in frame["releases"]]
+    assert told == [("new", 10, 0.5, 3.0), ("old", 10, 0.0, 1.0)]
+    assert [(row["name"], row["jobs"], row["failed"]) for row in frame["workers"]] == [
+        ("w0@h", 10, 0),
+        ("w1@h", 10, 5),
+    ]
+    assert [job.task_id for job in frame["failures"]] == [f"job-{n}" for n in (19, 17, 15, 13, 11)]
+    assert [(row["queue"], row["ended"]) for row in frame["queues"]] == [("high", 15)]
+
+
+def test_a_task_names_what_sends_it_and_what_watches_it(visitor: Client) -> None:
+    seed(timezone.now())
+    Rule.objects.all().delete()
+    for name, tasks in (("of all", "*"), ("of its kind", "workers.demo.*"), ("of others", "crm.*")):
+        Rule.objects.create(name=name, kind=Kind.FAILURE_SHARE, tasks=tasks)
+    shown = visitor.get("/tasks/workers.demo.tasks.sync_product/").content.decode()
+    assert "sync-catalogue" in shown
+    assert "of its kind" in shown
+    assert "of all" in shown
+    assert "of others" not in shown
+    assert "/run/?task=workers.demo.tasks.sync_product" in shown
+
+
+def test_one_sees_no_more_than_one_may(client: Client) -> None:
+    a_bucket("shop.pay", "high", bad=3)
+    a_bucket("shop.pay", "secret", good=500)
+    a_bucket("shop.hidden", "secret")
+    narrow = User.objects.create_user("nia")
+    narrow.groups.add(Group.objects.get(name="viewer"))
+    Reach.objects.create(user=narrow, queues="high")
+    client.force_login(narrow)
+    [row] = rows_of(client)
+    assert (row["task"], row["ended"], row["queues"]) == ("shop.pay", 13, ["high"])
+    assert client.get("/tasks/shop.pay/").context["frame"]["ended"] == 13
+    assert client.get("/tasks/shop.hidden/").status_code == 404
+
+
+def statements(visitor: Client, address: str) -> list[str]:
+    visitor.get(address)
+    with CaptureQueriesContext(connection) as captured:
+        assert visitor.get(address).status_code == 200
+    return [query["sql"] for query in captured.captured_queries]
+
+
+@pytest.mark.parametrize(
+    "address", ["/tasks/", "/tasks/?window=7d", "/tasks/task-3/", "/tasks/task-3/?window=7d"]
+)
+def test_a_page_asks_at_most_fifteen_times_and_never_walks(visitor: Client, address: str) -> None:
+    seed(timezone.now())
+    make_large()
+    for number in range(60):
+        a_bucket(f"task-{number}", f"queue-{number % 3}", bad=number)
+    asked = statements(visitor, address)
+    assert len(asked) <= 15
+    of_jobs = [sql for sql in asked if "nightdesk_jobs_job" in sql or "nightdesk_jobs_standing" in sql]
+    assert [sql for sql in of_jobs if is_dear(sql)] == []
+    assert not any("COUNT" in sql and '"nightdesk_jobs_job"' in sql for sql in asked)
+
+
+def test_what_a_page_reads_of_durations_is_bounded() -> None:
+    tasks = [Whole(f"t{n}", Counts(failed=n, succeeded=50), None, 400) for n in range(40)]
+    ranked = worst_first(tasks)
+    assert [told.task for told in ranked[:2]] == ["t39", "t38"]
+    assert within_budget(ranked, 1_000) == ["t39", "t38"]
+
+
+def test_only_what_failed_is_red_and_what_is_not_known_is_nothing() -> None:
+    drawn = task_charts.trend({"ended": [None, 0, 10], "failed": [None, 0, 1]})
+    assert drawn.ended == "M4 18h3v-1h-3zM8 18h3v-17h-3z"
+    assert drawn.failed == "M8 18h3v-3h-3z"
+    chart = task_charts.chart({"start": 0, "step": 3600, "ended": [None, 0, 10], "failed": [None, 0, 1]})
+    assert chart is not None
+    assert [row[1:] for row in chart.rows] == [(10, 1), (0, 0), (None, None)]
+    assert task_charts.chart({"start": 0, "step": 60, "ended": [None], "failed": [None]}) is None
+
+
+def test_an_empty_record_says_how_tasks_come_to_be_listed(visitor: Client) -> None:
+    assert b"No task yet" in visitor.get("/tasks/").content
+    a_bucket("shop.pay", hours_ago=50)
+    assert b"Nothing in this time" in visitor.get("/tasks/?window=1h").content
