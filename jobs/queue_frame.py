@@ -46,6 +46,7 @@ def queues(cluster_id: int, scope: str, now: datetime, memory: Memory | None = N
         "at": seen.at,
         "blind": _blind(seen),
         "queues": rows,
+        "record": seen.trust.record(),
         "states": dict(Counter(row["state"] for row in rows)),
     }
 
@@ -82,6 +83,7 @@ def queue(
             if name in [*queues_of(worker), *held_queues(worker)] or worker.name in held
         ],
         "tasks": _tasks(cluster_id, name, seen),
+        "record": seen.trust.record(),
     }
 
 

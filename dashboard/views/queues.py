@@ -18,16 +18,22 @@ from jobs.queue_frame import Frame
 @never_cache
 def index(request: HttpRequest) -> HttpResponse:
     frame = queue_frame.queues(cluster_id_of(request), scope_of_visitor(request), timezone.now(), memory)
-    return render(request, "queues/list.html", {"frame": frame})
+    return render(request, "queues/list.html", {"frame": frame, "record": frame["record"]})
 
 
 @require_safe
 @never_cache
 def detail(request: HttpRequest, name: str) -> HttpResponse:
-    return render(request, "queues/detail.html", {"frame": frame_of(request, name)})
+    return render(request, "queues/detail.html", shown(request, name))
 
 
-def frame_of(request: HttpRequest, name: str) -> Frame:
+def shown(request: HttpRequest, name: str) -> Frame:
+    """What each page about a queue shows. Raises Http404."""
+    frame = _frame_of(request, name)
+    return {"frame": frame, "record": frame["record"]}
+
+
+def _frame_of(request: HttpRequest, name: str) -> Frame:
     """The queue, if the visitor may see it. Raises Http404."""
     scope = scope_of_visitor(request)
     frame = queue_frame.queue(name, cluster_id_of(request), scope, timezone.now(), memory)

@@ -23,7 +23,7 @@ from workers.commands.workers import find_worker
 @never_cache
 def index(request: HttpRequest) -> HttpResponse:
     frame = worker_frame.workers(cluster_id_of(request), scope_of_visitor(request), timezone.now(), memory)
-    return render(request, "workers/list.html", {"frame": frame})
+    return render(request, "workers/list.html", {"frame": frame, "record": frame["record"]})
 
 
 @require_safe
@@ -64,6 +64,12 @@ def page(
 ) -> HttpResponse:
     """A page about a worker, with its frame and its buttons; 400 where its form has faults."""
     frame = worker_frame.worker(cluster_id_of(request), found, scope_of_visitor(request), timezone.now())
-    context = {"frame": frame, "buttons": buttons(request, found, frame["state"]), "worker": found, **more}
+    context = {
+        "frame": frame,
+        "record": frame["record"],
+        "buttons": buttons(request, found, frame["state"]),
+        "worker": found,
+        **more,
+    }
     status = 400 if more.get("form") is not None and more["form"].errors else 200
     return render(request, template, context, status=status)
