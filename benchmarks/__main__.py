@@ -28,7 +28,9 @@ from benchmarks import (
     results,
     retention,
     scrapes,
+    sockets,
     ticks,
+    weight,
 )
 from benchmarks.databases import POSTGRESQL, SQLITE
 from benchmarks.report import Row, show
@@ -67,6 +69,8 @@ MEASURES: dict[str, Measure] = {
     "ticks": on_each(lambda vendor, options: ticks.measure(vendor, options.schedules)),
     "alerts": on_each(lambda vendor, options: alerts.measure(vendor)),
     "publish": lambda options: publish.measure(),
+    "sockets": lambda options: sockets.measure(options.sockets, options.watched),
+    "weight": lambda options: weight.measure(),
     "live": lambda options: live.run(options.live_jobs),
 }
 
@@ -93,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=120.0, help="lag: for so long")
     parser.add_argument("--forgotten", type=int, default=1_000_000, help="retention: jobs to forget")
     parser.add_argument("--schedules", type=int, default=10_000, help="ticks: schedules")
+    parser.add_argument("--sockets", type=int, default=1_000, help="sockets: viewers")
+    parser.add_argument("--watched", type=float, default=60.0, help="sockets: seconds")
     parser.add_argument("--live-jobs", type=int, default=200)
     return parser
 

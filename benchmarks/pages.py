@@ -1,4 +1,4 @@
-"""What a page costs with few jobs and with many: it should be the same."""
+"""What a page costs with few jobs and with many: it should be the same, and a tenth of a second at most."""
 
 from __future__ import annotations
 
@@ -13,16 +13,42 @@ from benchmarks.report import Row, percentile
 
 FEW = 1_000
 TIMES = 40
-TASK = "shop.orders.sync"
+# Of everything beside the record, in the small place and in the large one.
+SURROUNDINGS = 100
+GOAL = "<= 100"
+TASK, QUEUE, WORKER = "shop.orders.sync", "high", "high@ams-1"
 A_JOB = "a job"
+# Each page by what it is called here; a new page joins by a line.
 PAGES = {
     "overview": "/",
+    "wall": "/wall/",
     "jobs": "/jobs/",
     "jobs, failed": "/jobs/?state=failed",
     "jobs, succeeded, of a task": "/jobs/?" + urlencode({"state": "succeeded", "task": TASK}),
-    "jobs, of a task in a queue": "/jobs/?" + urlencode({"task": TASK, "queue": "high"}),
+    "jobs, of a task in a queue": "/jobs/?" + urlencode({"task": TASK, "queue": QUEUE}),
     "jobs, far back": "/jobs/?before=900",
+    "queues": "/queues/",
+    "a queue": f"/queues/{QUEUE}/",
+    "workers": "/workers/",
+    "a worker": f"/workers/{WORKER}/",
+    "schedules": "/schedules/",
+    "a schedule": "/schedules/1/",
+    "alerts": "/alerts/",
+    "an alert": "/alerts/1/",
+    "rules": "/alerts/rules/",
+    "channels": "/alerts/channels/",
+    "dead letters": "/dead/",
+    "a dead letter": "/dead/1/",
+    "bulk": "/bulk/",
+    "a bulk": "/bulk/1/",
+    "triggers": "/triggers/",
+    "a trigger": "/triggers/1/",
+    "run a task": "/run/",
     "coverage": "/coverage/",
+    "gaps": "/gaps/",
+    "quarantine": "/quarantine/",
+    "audit": "/audit/",
+    "an action": "/audit/1/",
     "jobs in the admin": "/admin/nightdesk_jobs/job/?p=3",
 }
 
@@ -43,7 +69,7 @@ def _rows(database: str, name: str, few: Site, large: Site) -> list[Row]:
     slow, base = large.p95(name), few.p95(name)
     return [
         Row(f"{name}, {database}, {few.jobs:,} jobs, p95", base * 1000, "ms"),
-        Row(f"{name}, {database}, {large.jobs:,} jobs, p95", slow * 1000, "ms"),
+        Row(f"{name}, {database}, {large.jobs:,} jobs, p95", slow * 1000, "ms", goal=GOAL),
         Row(f"{name}, {database}, {large.jobs:,} against {few.jobs:,}", slow / base, "x"),
     ]
 
@@ -56,15 +82,19 @@ class Site:
         self.times: dict[str, list[float]] = {name: [] for name in (*PAGES, A_JOB)}
         here = stack.enter_context(place(vendor))
         here.run("manage.py", "fabricate", "--jobs", str(jobs))
+        here.run("-m", "benchmarks.surroundings", str(SURROUNDINGS))
         self._address = here.web(stack)
         self._browser = viewer.signed_in(self._address)
         self._paths = {**PAGES, A_JOB: f"/jobs/~{jobs // 2}/"}
 
     def open(self, name: str, *, counts: bool) -> None:
+        """Get a page whole; from then on where it led to."""
         began = time.perf_counter()
-        self._browser.open(self._address + self._paths[name]).read()
+        answer = self._browser.open(self._address + self._paths[name])
+        answer.read()
         if counts:
             self.times[name].append(time.perf_counter() - began)
+        self._paths[name] = answer.geturl().removeprefix(self._address)
 
     def p95(self, name: str) -> float:
         return percentile(self.times[name], 95)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks import viewer
 from benchmarks.databases import Databases, databases
-from tests.harness import Installation, RedisServer, free_port
+from tests.harness import Installation, Process, RedisServer, free_port
 from tests.harness.processes import ROOT, clean_environment
 
 SECRET = "a secret for benchmarks alone, long enough to please"
@@ -45,6 +45,10 @@ class Place:
 
     def web(self, stack: ExitStack) -> str:
         """The address of a web process that lives as long as `stack`, with a superuser."""
+        return self.web_process(stack)[1]
+
+    def web_process(self, stack: ExitStack) -> tuple[Process, str]:
+        """The same, and the process itself."""
         installation = Installation(self.folder, self.database_url, self.redis, LOG_LEVEL="WARNING")
         stack.callback(installation.stop)
         for words in (
@@ -53,7 +57,7 @@ class Place:
         ):
             done = installation.manage(*words, DJANGO_SUPERUSER_PASSWORD=viewer.PASSWORD)
             assert done.wait(60) == 0, done.text()
-        return installation.web()[1]
+        return installation.web()
 
     def run(self, *arguments: str, **settings: str) -> str:
         """What the product's Python says, run to its end with these arguments."""

@@ -95,9 +95,16 @@ class Open:
 
 
 def read_open(
-    asked: Asked, cluster_id: int, user: AbstractBaseUser | AnonymousUser, now: datetime, memory: Memory
+    asked: Asked,
+    cluster_id: int,
+    user: AbstractBaseUser | AnonymousUser,
+    now: datetime,
+    memory: Memory | None = None,
 ) -> Open:
-    """What `user` may see of it, the worst first: nobody is on it, then by severity, then the oldest."""
+    """What `user` may see of it, the worst first: nobody is on it, then by severity, then the oldest.
+
+    Without a `memory` rows have no trend.
+    """
     scope = scope_of(user)
     if scope is None:
         return Open([], [], [], 0)
@@ -136,8 +143,10 @@ def read_history(
     return shown, found[PAGE_SIZE - 1].pk if len(found) > PAGE_SIZE else None
 
 
-def _rows(alerts: Sequence[Alert], cluster_id: int, now: datetime, memory: Memory, scope: Scope) -> list[Row]:
-    trends = alert_trends.last_hour(alerts, cluster_id, now, memory, scope)
+def _rows(
+    alerts: Sequence[Alert], cluster_id: int, now: datetime, memory: Memory | None, scope: Scope
+) -> list[Row]:
+    trends = {} if memory is None else alert_trends.last_hour(alerts, cluster_id, now, memory, scope)
     return [row_of(alert, now, trends.get(alert.pk, ())) for alert in alerts]
 
 

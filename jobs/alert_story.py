@@ -86,7 +86,7 @@ def releases(workers: Iterable[Worker], begin: datetime, end: datetime) -> list[
 
 
 def _of_people(user: User, begin: datetime, end: datetime) -> Iterator[Changed]:
-    for action in audit.find(audit.Query(since=begin, until=end), user).actions:
+    for action in audit.between(begin, end, user, MOST):
         if action.command != "account.sign-in":
             detail = f"{action.command} {action.target}".strip()
             yield Changed(action.at, "action", action.who, detail, action.pk)

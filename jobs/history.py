@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from django.db.models import F, Min, Sum
+from django.db.models import Case, F, Min, Q, QuerySet, Subquery, Sum, When
 
 from jobs.headlines import HOUR, MINUTE, NOTHING, TREND_HOURS, Flow, total
 from jobs.liveness import seconds_since
@@ -114,44 +114,65 @@ _FLOW = {
 
 
 def read_traffic(cluster_id: int, now: float, scope: Scope = EVERYTHING) -> Traffic:
-    """Four statements over buckets; their cost grows with tasks and queues, not with jobs."""
+    """Two statements over buckets, three if the last day held nothing.
+
+    Their cost grows with tasks and queues, not with jobs.
+    """
     buckets = Bucket.objects.within(scope).filter(cluster=cluster_id)
     day_ago = int((now - TREND_HOURS * HOUR) // MINUTE)
     oldest_hour = day_ago * MINUTE // HOUR
-    hours = buckets.filter(tier=Bucket.HOUR, start__gte=oldest_hour).values_list("start").annotate(**_FLOW)
-    before = buckets.filter(
-        tier=Bucket.MINUTE, start__gte=oldest_hour * HOUR // MINUTE, start__lt=day_ago
-    ).aggregate(**_FLOW)
-    minutes, queues = _read_minutes(buckets, window(now).start)
-    return Traffic(
-        hours={row[0]: _flow(row[1:]) for row in hours.order_by()},
-        before_day=_flow(before[name] for name in _FLOW),
-        minutes=minutes,
-        queues=queues,
-        first_hour=read_first_hour(cluster_id),
+    hours, first_hour = _read_hours(buckets, oldest_hour, cluster_id)
+    before_day = range(oldest_hour * HOUR // MINUTE, day_ago)
+    minutes, queues, before = _read_minutes(buckets, window(now).start, before_day)
+    return Traffic(hours, before, minutes, queues, first_hour)
+
+
+def _read_hours(buckets: Visible, oldest: int, cluster_id: int) -> tuple[dict[int, Flow], int | None]:
+    """The hours from `oldest` on, and the first hour of all."""
+    rows = list(
+        buckets.filter(tier=Bucket.HOUR, start__gte=oldest)
+        .order_by()
+        .values_list("start")
+        .annotate(**_FLOW, first=Subquery(_hours(cluster_id).order_by("start").values("start")[:1]))
     )
+    first = rows[0][-1] if rows else read_first_hour(cluster_id)
+    return {row[0]: _flow(row[1:-1]) for row in rows}, first
 
 
 def read_first_hour(cluster_id: int) -> int | None:
     """The first hour in which a job was counted, in hours since the epoch."""
-    hours = Bucket.objects.filter(cluster=cluster_id, tier=Bucket.HOUR)
-    first: int | None = hours.aggregate(first=Min("start"))["first"]
+    first: int | None = _hours(cluster_id).aggregate(first=Min("start"))["first"]
     return first
 
 
-def _read_minutes(buckets: Visible, first: int) -> tuple[dict[int, Flow], dict[str, dict[int, Flow]]]:
+def _hours(cluster_id: int) -> QuerySet[Bucket]:
+    return Bucket.objects.filter(cluster=cluster_id, tier=Bucket.HOUR)
+
+
+def _read_minutes(
+    buckets: Visible, first: int, before_day: range
+) -> tuple[dict[int, Flow], dict[str, dict[int, Flow]], Flow]:
+    """The minutes from `first` on, the same by queue, and all of those long before; one statement."""
+    lately = Q(start__gte=first)
+    long_before = Q(start__gte=before_day.start, start__lt=before_day.stop)
     rows = (
-        buckets.filter(tier=Bucket.MINUTE, start__gte=first)
+        buckets.filter(lately | long_before, tier=Bucket.MINUTE)
         .order_by()
-        .values_list("start", "queue")
+        .annotate(minute=Case(When(lately, then=F("start"))))
+        .values_list("minute", "queue")
         .annotate(**_FLOW)
     )
     minutes: dict[int, Flow] = {}
     queues: dict[str, dict[int, Flow]] = defaultdict(dict)
+    before = NOTHING
     for minute, queue, *counts in rows:
-        queues[queue][minute] = flow = _flow(counts)
+        flow = _flow(counts)
+        if minute is None:
+            before += flow
+            continue
+        queues[queue][minute] = flow
         minutes[minute] = minutes.get(minute, NOTHING) + flow
-    return minutes, dict(queues)
+    return minutes, dict(queues), before
 
 
 def _flow(counts: Iterable[int | None]) -> Flow:

@@ -25,7 +25,7 @@ MOST_PARTS, MOST_LINES = 40, 200
 def job(job: Job, scope: str, now: datetime) -> dict[str, Any]:
     """The `job` dict of docs/frames.md. At most five statements."""
     allowed = scopes.named(scope)
-    payload = _payload_of(job, allowed)
+    payload = carried(job, allowed)
     return {
         "topic": f"job-{job.pk}.{scope}",
         "at": now.timestamp(),
@@ -72,7 +72,7 @@ def _retried_as(job: Job, allowed: Scope) -> list[dict[str, Any]]:
     return [{"id": pk, "task_id": task_id} for pk, task_id in newest]
 
 
-def _payload_of(job: Job, allowed: Scope) -> Payload:
+def carried(job: Job, allowed: Scope) -> Payload:
     """What the job carries; to who may not see it, only how far it says it is."""
     payload: Payload | None = getattr(job, "payload", None)
     if payload is None:

@@ -15,7 +15,7 @@ from jobs.queue_rows import age, by_two_minutes, depths, last_known, queue_rows
 from jobs.rollups import Sketch
 from jobs.scopes import Scope
 from jobs.seen import Seen, look
-from jobs.trust import read_trust
+from jobs.trust import read_record
 from jobs.worker_frame import worker_row
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ LONGEST_LIST = 100
 
 
 def overview(cluster_id: int, scope: str, now: datetime, memory: Memory | None = None) -> dict[str, Any]:
-    """The `overview` dict of docs/frames.md. At most 15 statements, whatever the number of rows."""
+    """The `overview` dict of docs/frames.md. At most 11 statements, whatever the number of rows."""
     seen = look(cluster_id, now, memory if memory is not None else Memory(), scopes.named(scope))
     word = seen.trust.verdict(anything_seen=seen.anything)
     queues = queue_rows(seen)
@@ -55,8 +55,8 @@ def overview(cluster_id: int, scope: str, now: datetime, memory: Memory | None =
 
 
 def record(cluster_id: int, now: datetime) -> dict[str, Any]:
-    """The `record` of a frame, for pages that show no overview. Three statements."""
-    return read_trust(cluster_id, now).record()
+    """The `record` of a frame, for pages that show no overview. One statement."""
+    return read_record(cluster_id, now)
 
 
 def _trouble(seen: Seen, queues: Sequence[Mapping[str, Any]]) -> dict[str, int]:

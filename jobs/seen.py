@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from jobs import history
 from jobs.history import Memory, QueueMinute, Traffic
@@ -22,19 +23,36 @@ DEAD_SHOWN_FOR = timedelta(hours=24)
 
 @dataclass(frozen=True)
 class Seen:
-    """All that the overview needs. Minutes are counted since the epoch."""
+    """All that the overview needs. Minutes are counted since the epoch.
 
+    What only some pages show (`latency`, `busy`, `failures`) is read when it is asked for.
+    """
+
+    cluster_id: int
     now: datetime
     scope: Scope
+    memory: Memory
     trust: Trust
     traffic: Traffic
-    latency: Mapping[int, Sketch]
     samples: Mapping[int, Mapping[str, QueueMinute]]
-    busy: Mapping[int, float | None]
     workers: Sequence[tuple[Worker, WorkerState]]
-    failures: Sequence[Job]
     pauses: Mapping[str, Pause]
     anything: bool
+
+    @cached_property
+    def latency(self) -> Mapping[int, Sketch]:
+        """From queued to complete, by minute."""
+        return history.read_latency(self.cluster_id, self.traffic.minutes, self.memory, self.scope)
+
+    @cached_property
+    def busy(self) -> Mapping[int, float | None]:
+        """The share of busy slots, by minute."""
+        return history.read_busy(self.cluster_id, self.now, self.memory)
+
+    @cached_property
+    def failures(self) -> Sequence[Job]:
+        """The latest jobs that failed."""
+        return _read_failures(self.cluster_id, self.scope)
 
     @property
     def at(self) -> float:
@@ -61,21 +79,19 @@ def look(cluster_id: int, now: datetime, memory: Memory, scope: Scope = EVERYTHI
     trust = read_trust(cluster_id, now)
     traffic = history.read_traffic(cluster_id, now.timestamp(), scope)
     workers = read_workers(cluster_id, trust)
-    seen = Seen(
+    memory.forget_before(history.window(now.timestamp()).start)
+    return Seen(
+        cluster_id=cluster_id,
         now=now,
         scope=scope,
+        memory=memory,
         trust=trust,
         traffic=traffic,
-        latency=history.read_latency(cluster_id, traffic.minutes, memory, scope),
         samples=history.read_queues(cluster_id, now, memory, scope),
-        busy=history.read_busy(cluster_id, now, memory),
         workers=workers,
-        failures=_read_failures(cluster_id, scope),
         pauses=read_pauses(cluster_id),
         anything=bool(workers) or _any_job(cluster_id, traffic),
     )
-    memory.forget_before(history.window(seen.at).start)
-    return seen
 
 
 def _any_job(cluster_id: int, traffic: Traffic) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from django.db.models import Aggregate, Count, Max, OuterRef, QuerySet, Subquery, Sum
@@ -20,7 +20,7 @@ from jobs.liveness import (
     seconds_since,
     verdict,
 )
-from jobs.models import Cluster, Gap, Heartbeat, Position, Quarantine
+from jobs.models import Cluster, Gap, Heartbeat, Quarantine
 
 GAPS_OF = timedelta(hours=24)
 
@@ -32,6 +32,20 @@ class Reading:
     last_event: datetime | None
     committed: datetime | None
     lag: float | None
+
+
+class _Source(NamedTuple):
+    """How far one source was read, None where none is; below, what is the same for all sources."""
+
+    last_event_at: datetime | None
+    committed_at: datetime | None
+    lag: float | None
+    monitor_at: datetime | None
+    monitor_detail: str | None
+    gaps: int | None
+    lost: int | None
+    last_gap: datetime | None
+    quarantined: int | None
 
 
 @dataclass(frozen=True)
@@ -109,16 +123,17 @@ class Trust:
 
 
 def read_trust(cluster_id: int, now: datetime) -> Trust:
-    """Three statements over small tables."""
-    gaps, quarantined = _read_losses(cluster_id, now)
+    """Two statements over small tables."""
     heartbeats = {heartbeat.name: heartbeat for heartbeat in Heartbeat.objects.all()}
-    return Trust(
-        now=now,
-        heartbeats=heartbeats,
-        reading=_read_position(cluster_id, now, _lag_told(heartbeats.get("monitor"), now)),
-        gaps=gaps,
-        quarantined=quarantined,
-    )
+    return _trust(_read_sources(cluster_id, now), heartbeats, now)
+
+
+def read_record(cluster_id: int, now: datetime) -> dict[str, Any]:
+    """The `record` of a frame alone; one statement."""
+    sources = _read_sources(cluster_id, now)
+    heard = [(source.monitor_at, source.monitor_detail or "{}") for source in sources if source.monitor_at]
+    monitor = [Heartbeat(name="monitor", at=at, detail=detail) for at, detail in heard[:1]]
+    return _trust(sources, {heartbeat.name: heartbeat for heartbeat in monitor}, now).record()
 
 
 def fresh(at: datetime, now: datetime) -> bool:
@@ -154,16 +169,28 @@ def _lag_told(heartbeat: Heartbeat | None, now: datetime) -> float | None:
     return float(lag) if isinstance(lag, int | float) else None
 
 
-def _read_position(cluster_id: int, now: datetime, lag_told: float | None) -> Reading:
-    positions = list(Position.objects.filter(cluster=cluster_id))
+def _trust(sources: Sequence[_Source], heartbeats: Mapping[str, Heartbeat], now: datetime) -> Trust:
+    gaps, odd = Gaps(0, 0, None), 0
+    for source in sources[:1]:
+        gaps, odd = Gaps(source.gaps or 0, source.lost or 0, source.last_gap), source.quarantined or 0
+    return Trust(
+        now=now,
+        heartbeats=heartbeats,
+        reading=_reading(sources, now, _lag_told(heartbeats.get("monitor"), now)),
+        gaps=gaps,
+        quarantined=odd,
+    )
+
+
+def _reading(sources: Sequence[_Source], now: datetime, lag_told: float | None) -> Reading:
     lags = [
-        position.lag
-        for position in positions
-        if position.lag is not None and position.committed_at and fresh(position.committed_at, now)
+        source.lag
+        for source in sources
+        if source.lag is not None and source.committed_at and fresh(source.committed_at, now)
     ]
     return Reading(
-        last_event=_latest(position.last_event_at for position in positions),
-        committed=_latest(position.committed_at for position in positions),
+        last_event=_latest(source.last_event_at for source in sources),
+        committed=_latest(source.committed_at for source in sources),
         lag=max([*lags, *([] if lag_told is None else [lag_told])], default=None),
     )
 
@@ -172,18 +199,23 @@ def _latest(moments: Iterable[datetime | None]) -> datetime | None:
     return max((moment for moment in moments if moment is not None), default=None)
 
 
-def _read_losses(cluster_id: int, now: datetime) -> tuple[Gaps, int]:
-    """The gaps of late, and how many events are in quarantine; one statement."""
+def _read_sources(cluster_id: int, now: datetime) -> list[_Source]:
+    """How far each source was read, beside it what there is once; one statement."""
     lately = Gap.objects.filter(cluster=OuterRef("pk"), ended_at__gte=now - GAPS_OF)
     odd = Quarantine.objects.filter(cluster=OuterRef("pk"))
-    told = Cluster.objects.filter(pk=cluster_id).values_list(
+    monitor = Heartbeat.objects.filter(name="monitor")
+    rows = Cluster.objects.filter(pk=cluster_id).values_list(
+        "position__last_event_at",
+        "position__committed_at",
+        "position__lag",
+        Subquery(monitor.values("at")),
+        Subquery(monitor.values("detail")),
         _over_all(lately, Count("pk")),
         _over_all(lately, Sum("lost")),
         _over_all(lately, Max("ended_at")),
         _over_all(odd, Sum("count")),
     )
-    count, lost, last, quarantined = told.first() or (None, None, None, None)
-    return Gaps(count or 0, lost or 0, last), quarantined or 0
+    return [_Source(*row) for row in rows]
 
 
 def _over_all(rows: QuerySet[Any], figure: Aggregate) -> Subquery:

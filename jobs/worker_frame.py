@@ -64,6 +64,7 @@ def workers(cluster_id: int, scope: str, now: datetime, memory: Memory | None = 
         "at": seen.at,
         "blind": _blind(seen.trust, anything=seen.anything),
         "workers": rows,
+        "record": seen.trust.record(),
         "states": dict(Counter(row["state"] for row in rows)),
         "busy": _sum_known(row["busy"] for row in online),
         "slots": _sum_known(row["slots"] for row in online),
@@ -95,6 +96,7 @@ def worker(cluster_id: int, found: Worker, scope: str, now: datetime) -> Frame:
         "taken": _taken(cluster_id, found.name, seen_by),
         "running": jobs[:MOST_SHOWN],
         "more_running": max(0, len(jobs) - MOST_SHOWN),
+        "record": trust.record(),
     }
 
 

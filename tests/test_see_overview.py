@@ -356,10 +356,10 @@ def fill(times: int) -> None:
 
 def test_its_statements_do_not_grow_with_the_rows(django_assert_num_queries: Statements) -> None:
     fill(1)
-    with django_assert_num_queries(14):
+    with django_assert_num_queries(11):
         frame()
     fill_more()
-    with django_assert_num_queries(14):
+    with django_assert_num_queries(11):
         found = frame()
     assert found["figures"]["workers"]["online"] == 41
 
@@ -411,5 +411,5 @@ def test_the_page_asks_the_database_only_a_few_times(
     client: Client, ops: User, django_assert_max_num_queries: Statements
 ) -> None:
     client.force_login(ops)
-    with django_assert_max_num_queries(17):
+    with django_assert_max_num_queries(15):
         client.get("/")

@@ -35,7 +35,7 @@ def why_not_now(job: Job) -> Refused | None:
 def why_not_again(jobs: Sequence[Job]) -> dict[int, Refused]:
     """Those of some jobs of one cluster whose second life is on its way, open, or has succeeded, and so why.
 
-    By their numbers; five statements.
+    By their numbers; five statements at most.
     """
     if not jobs:
         return {}
@@ -88,7 +88,7 @@ def _made_in_bulk(jobs: Sequence[Job]) -> Iterable[tuple[int, str]]:
     """The same of bulks. One that was not heard of in so long is lost."""
     lately = datetime.now(UTC) - LONGEST_WAIT
     bulks = Bulk.objects.filter(cluster=jobs[0].cluster_id, deed=Deed.RETRY, started_at__gte=lately)
-    items = BulkItem.objects.filter(bulk__in=list(bulks.values_list("pk", flat=True)), came=None)
+    items = BulkItem.objects.filter(bulk__in=bulks.values("pk"), came=None)
     done = items.filter(outcome=ItemOutcome.DONE, job_id__in=[job.pk for job in jobs])
     return [(number, str(new_id)) for number, new_id in done.values_list("job_id", "new_task_id")]
 

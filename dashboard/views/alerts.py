@@ -61,8 +61,10 @@ def index(request: HttpRequest) -> HttpResponse:
     history, older = alert_rows.read_history(asked, cluster_id, user, now)
     standing = alert_rows.read_open(asked, cluster_id, user, now, memory)
     told = bool(asked.queue or asked.team)
+    frame = live.alerts(cluster_id, scope_of_visitor(request), now)
     context = {
-        "frame": live.alerts(cluster_id, scope_of_visitor(request), now),
+        "frame": frame,
+        "alerting": frame,
         "open": standing,
         "something": told or bool(history or standing.firing or standing.silenced or standing.pending),
         "rules_on": Rule.objects.filter(enabled=True).count(),

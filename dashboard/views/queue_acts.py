@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 
 from dashboard.acting import act, asking
 from dashboard.how_long import A_WHILE, UNTIL, HowLong
-from dashboard.views.queues import frame_of
+from dashboard.views.queues import shown
 from dashboard.visitors import cluster_id_of
 from workers.commands.queues import PauseQueue, PurgeQueue, ResumeQueue
 
@@ -36,7 +36,7 @@ class PauseForm(HowLong):
 def pause(request: HttpRequest, name: str) -> HttpResponse:
     form = PauseForm(request.POST if request.method == "POST" else None)
     if not form.is_valid():
-        context = {"frame": frame_of(request, name), "form": form}
+        context = {**shown(request, name), "form": form}
         return render(request, "queues/pause.html", context, status=400 if form.errors else 200)
     command = PauseQueue(name, cluster_id=cluster_id_of(request), **form.end())
     said = _("Asked: workers are told to stop reading it.")
@@ -46,7 +46,7 @@ def pause(request: HttpRequest, name: str) -> HttpResponse:
 @asking
 def resume(request: HttpRequest, name: str) -> HttpResponse:
     if request.method != "POST":
-        return render(request, "queues/resume.html", {"frame": frame_of(request, name)})
+        return render(request, "queues/resume.html", shown(request, name))
     command = ResumeQueue(name, cluster_id=cluster_id_of(request))
     said = _("Asked: workers are told to read it again.")
     return act(request, command, reverse("queue", args=[name]), said)
@@ -55,7 +55,7 @@ def resume(request: HttpRequest, name: str) -> HttpResponse:
 @asking
 def purge(request: HttpRequest, name: str) -> HttpResponse:
     if request.method != "POST":
-        return render(request, "queues/purge.html", {"frame": frame_of(request, name)})
+        return render(request, "queues/purge.html", shown(request, name))
     command = PurgeQueue(name, request.POST.get("confirm", "")[:255], cluster_id=cluster_id_of(request))
     said = _("Asked, not yet confirmed: how many messages were deleted stands in the audit, once they are.")
     return act(request, command, reverse("queue", args=[name]), said)

@@ -32,8 +32,7 @@ def index(request: HttpRequest) -> HttpResponse:
 def detail(request: HttpRequest, name: str) -> HttpResponse:
     if moments.asked(request):
         return moments.page(request, "past/queue.html", lambda then: _found(queue_then(name, then)))
-    frame = frame_of(request, name)
-    return render(request, "queues/detail.html", {"frame": frame, "record": frame["record"]})
+    return render(request, "queues/detail.html", shown(request, name))
 
 
 @require_safe
@@ -48,7 +47,13 @@ def peek(request: HttpRequest, name: str) -> HttpResponse:
     return render(request, "queues/peek.html", {"frame": frame})
 
 
-def frame_of(request: HttpRequest, name: str) -> Frame:
+def shown(request: HttpRequest, name: str) -> Frame:
+    """What each page about a queue shows. Raises Http404."""
+    frame = _frame_of(request, name)
+    return {"frame": frame, "record": frame["record"]}
+
+
+def _frame_of(request: HttpRequest, name: str) -> Frame:
     """The queue, if the visitor may see it. Raises Http404."""
     scope = scope_of_visitor(request)
     return _found(queue_frame.queue(name, cluster_id_of(request), scope, timezone.now(), memory))

@@ -16,7 +16,8 @@ from dashboard.json_text import legible
 from dashboard.run_forms import RerunForm
 from dashboard.views.job_acts import found, named, page
 from dashboard.visitors import cluster_id_of, scope_of_visitor
-from jobs import live, search
+from jobs import scopes, search
+from jobs.job_frame import carried
 from jobs.models import Job
 from workers import signatures
 from workers.commands import jobs as commands
@@ -60,13 +61,14 @@ def _form_of(request: HttpRequest, job: Job, *, fill: bool = False) -> RerunForm
 
 def _carried(request: HttpRequest, job: Job) -> dict[str, Any]:
     """Its arguments as the record holds them and the visitor may see them; None where they are not known."""
-    frame = live.job(job, scope_of_visitor(request), timezone.now())
+    allowed = scopes.named(scope_of_visitor(request))
+    payload = carried(job, allowed)
     exact = commands.exact_arguments(commands.payload_of(job))
-    if frame["hidden"] or (frame["args"] is None and exact is None):
+    if not allowed.payload or (payload.args is None and exact is None):
         return {"args": None, "kwargs": None}
     if exact is not None:
         return {"args": exact[0], "kwargs": exact[1]}
-    return {name: json.loads(frame[name] or "null") for name in ("args", "kwargs")}
+    return {"args": json.loads(payload.args or "null"), "kwargs": json.loads(payload.kwargs or "null")}
 
 
 def _fits(form: RerunForm, job: Job) -> bool:

@@ -13,6 +13,8 @@ from dashboard.alert_rows import Asked
 from dashboard.context import memory
 from dashboard.visitors import cluster_id_of, scope_of_visitor, user_of
 from jobs import live
+from jobs.alert_frame import count
+from jobs.scopes import named
 
 # As many as stand beside each other on a screen.
 MOST = 8
@@ -23,10 +25,11 @@ MOST = 8
 def index(request: HttpRequest) -> HttpResponse:
     """The figures of the overview, and what fires."""
     cluster_id, scope, now = cluster_id_of(request), scope_of_visitor(request), timezone.now()
-    standing = alert_rows.read_open(Asked(), cluster_id, user_of(request), now, memory)
+    standing = alert_rows.read_open(Asked(), cluster_id, user_of(request), now)
+    frame = live.overview(cluster_id, scope, now, memory)
     context = {
-        "frame": live.overview(cluster_id, scope, now, memory),
-        "counts": live.alerts(cluster_id, scope, now),
+        "frame": frame,
+        "counts": count(cluster_id, named(scope), now) | {"monitor": frame["record"]["monitor"]},
         "rows": standing.firing[:MOST],
         "more": max(0, len(standing.firing) + standing.left_out - MOST),
     }

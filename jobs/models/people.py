@@ -120,6 +120,7 @@ class Action(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["cluster", "id"], name="nightdesk_action_newest"),
             models.Index(fields=["target_kind", "target", "id"], name="nightdesk_action_target"),
+            models.Index(fields=["at", "id"], name="nightdesk_action_at"),
             models.Index(fields=["outcome", "id"], name="nightdesk_action_outcome"),
         ]
         constraints: ClassVar = [
