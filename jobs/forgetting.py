@@ -21,6 +21,9 @@ from jobs.models import (
     Cluster,
     DeadLetter,
     Enqueued,
+    Error,
+    ErrorCount,
+    ErrorJob,
     Firing,
     Gap,
     Job,
@@ -93,7 +96,7 @@ def forget_jobs(ids: Sequence[int], retention: Retention, now: datetime) -> list
     """
     with deleted():
         over = _locked_while_over(ids, retention, now)
-        for model in (Standing, Payload, LogPart, Attempt):
+        for model in (Standing, Payload, LogPart, ErrorJob, Attempt):
             _delete(model._base_manager.filter(job_id__in=over))
         _delete(Job._base_manager.filter(id__in=over))
     return over
@@ -155,6 +158,7 @@ def rows_over(retention: Retention, now: datetime) -> Iterator[QuerySet[Any]]:
     yield Producer.objects.filter(seen_at__lt=now - PRODUCERS_FOR)
     yield DeadLetter.objects.filter(last_at__lt=now - retention.ended)
     yield from _alerts_over(now - retention.hours)
+    yield from _errors_over(retention, now)
     yield Firing.objects.filter(at__lt=now - retention.samples)
     for outcome in Tick.Outcome:
         yield Tick.objects.filter(outcome=outcome, known_at__lt=now - retention.processes)
@@ -176,6 +180,15 @@ def _alerts_over(before: datetime) -> Iterator[QuerySet[Any]]:
     yield Notice.objects.filter(alert__resolved_at__lt=before)
     yield Alert.objects.filter(resolved_at__lt=before)
     yield SeenError.objects.filter(last_at__lt=before)
+
+
+def _errors_over(retention: Retention, now: datetime) -> Iterator[QuerySet[Any]]:
+    """Counts by the age of their tier, and errors that were not seen for as long as the longest is kept."""
+    tiers = {ErrorCount.FIVE_MINUTES: retention.samples, ErrorCount.HOUR: retention.hours}
+    for tier, kept in tiers.items():
+        start = int((now - kept).timestamp() // tier)
+        yield ErrorCount.objects.filter(tier=tier, start__lt=start)
+    yield Error.objects.filter(last_at__lt=now - retention.hours)
 
 
 def series_over(now: datetime) -> Iterator[QuerySet[Any]]:

@@ -22,6 +22,7 @@ from django.db.models import F, Max
 from jobs import models, store
 from jobs.batch import REFUSALS, SAMPLE_LENGTH, Batch, Hole, Producer, StreamEntry, cut
 from jobs.deaths import dead_rows, message_rows
+from jobs.errors.marking import ungrouped_rows
 from jobs.held import Held
 from jobs.lifecycle import Job, fold
 from jobs.log_lines import rows_of
@@ -149,6 +150,7 @@ class Record:
                 "standing": [row for kind, row in changes if kind == "standing"],
                 "bucket": [bucket_row(self.cluster_id, tier, key, t) for (tier, key), t in tallies.items()],
                 "series": self._series_rows(before, after),
+                "ungrouped": ungrouped_rows(self.cluster_id, batch.last_id, before, after),
                 "worker": [worker_row(worker) for worker in workers.values()],
                 "producer": [self._producer_row(id, p) for id, p in batch.producers.items()],
             },

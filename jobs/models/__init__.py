@@ -6,6 +6,7 @@ from jobs.models.alerts import Alert, AlertChange, Rule, SeenError
 from jobs.models.bulk import Bulk, BulkItem
 from jobs.models.dead import DeadLetter
 from jobs.models.enqueued import Enqueued, Tag
+from jobs.models.errors import Error, ErrorCount, ErrorJob, Ungrouped
 from jobs.models.logs import LogPart
 from jobs.models.metrics import Series, Total
 from jobs.models.notices import Channel, ChannelKind, Notice
@@ -53,6 +54,9 @@ __all__ = [
     "Cluster",
     "DeadLetter",
     "Enqueued",
+    "Error",
+    "ErrorCount",
+    "ErrorJob",
     "Firing",
     "Gap",
     "Heartbeat",
@@ -82,6 +86,7 @@ __all__ = [
     "Token",
     "Total",
     "Trigger",
+    "Ungrouped",
     "Visible",
     "Worker",
     "WorkerReport",

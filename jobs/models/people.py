@@ -114,7 +114,7 @@ class Action(models.Model):
             ("stop_worker", "May shut down a worker or restart its pool"),
             ("edit_schedule", "May edit schedules"),
             ("make_token", "May make tokens for the API"),
-            ("handle_alert", "May acknowledge and silence alerts, and write notes on them"),
+            ("handle_alert", "May handle alerts and errors: acknowledge, silence, resolve, assign, note"),
             ("edit_rule", "May edit the rules of alerts, and the channels that tell of them"),
         ]
         indexes: ClassVar = [

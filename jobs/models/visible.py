@@ -21,6 +21,8 @@ MEASURED_BY: dict[str, tuple[str | None, str | None]] = {
     "Payload": ("job__task", "job__queue"),
     "QueueSample": (None, "queue"),
     "DeadLetter": ("task", "queue"),
+    "Error": ("task", "queue"),
+    "ErrorJob": ("job__task", "job__queue"),
     "Worker": (None, None),
     "WorkerSample": (None, None),
     "Gap": (None, None),

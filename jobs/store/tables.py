@@ -107,6 +107,7 @@ TABLES = {
     "worker": Table("nightdesk_jobs_worker", ("producer",), WORKER_COLUMNS),
     "dead": Table("nightdesk_jobs_deadletter", DEAD_KEY, DEAD_COLUMNS, rules=DEAD_RULES),
     "message": Table("nightdesk_jobs_deadletter", DEAD_KEY, MESSAGE_COLUMNS, rules=MESSAGE_RULES),
+    "ungrouped": Table("nightdesk_jobs_ungrouped", ("job_id", "mark"), ("cluster_id",)),
 }
 
 

@@ -16,6 +16,7 @@ from workers.monitor.alerts import Alerting
 from workers.monitor.bulks import BulkRunner
 from workers.monitor.checkpoint import Checkpointer
 from workers.monitor.deadman import Deadman, Progress
+from workers.monitor.errors import Grouping
 from workers.monitor.ingest import STREAM, Ingest, reading_client
 from workers.monitor.inspections import Inspector
 from workers.monitor.missed import MissedTicks
@@ -84,6 +85,7 @@ def _loops(publisher: Publisher) -> list[Loop]:
         BulkRunner(leading=lambda: ingest.leading),
         Steering(leading=lambda: ingest.leading, steered=publisher.steered),
         Inspector(leading=lambda: ingest.leading),
+        Grouping(leading=lambda: ingest.leading),
         MissedTicks(leading=lambda: ingest.leading),
         Alerting(leading=lambda: ingest.leading, alerted=publisher.alerted),
         notifier,

@@ -1,0 +1,1 @@
+"""Errors: failed jobs grouped by what they failed with."""
