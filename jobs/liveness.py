@@ -142,8 +142,6 @@ def verdict(sight: Sight, now: datetime) -> Verdict:
 
 
 QueueState = Literal["healthy", "late", "none", "paused", "idle", "unknown"]
-# Worst first, as pages list them.
-QUEUE_STATES: tuple[QueueState, ...] = ("none", "late", "unknown", "paused", "healthy", "idle")
 
 
 def queue_state(
@@ -175,12 +173,22 @@ def slots_by_queue(workers: Iterable[Worker]) -> dict[str, int | None]:
 
     A worker that did not tell its queues counts for none of them.
     """
-    slots: dict[str, int | None] = defaultdict(int)
-    for worker in workers:
-        for queue in queues_of(worker):
-            before = slots[queue]
-            slots[queue] = None if before is None or worker.slots is None else before + worker.slots
-    return dict(slots)
+    return _by_queue((queues_of(worker), worker.slots) for worker in workers)
+
+
+def busy_by_queue(workers: Iterable[Worker]) -> dict[str, int | None]:
+    """How many of those slots are busy, with jobs of whatever queue; None where a worker did not tell."""
+    return _by_queue((queues_of(worker), worker.busy) for worker in workers)
+
+
+def _by_queue(told: Iterable[tuple[list[str], int | None]]) -> dict[str, int | None]:
+    """The sum for each queue; None where one of its numbers is not known."""
+    sums: dict[str, int | None] = defaultdict(int)
+    for queues, number in told:
+        for queue in queues:
+            before = sums[queue]
+            sums[queue] = None if before is None or number is None else before + number
+    return dict(sums)
 
 
 def queues_of(worker: Worker) -> list[str]:

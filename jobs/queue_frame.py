@@ -69,7 +69,6 @@ def queue(
         "unacked": _unacked(cluster_id, name, sampled.at) if sampled else None,
         "wait": waits[name].quantile(0.95) if name in waits else None,
         "failing": _failing(_of_the_hour(seen, name)),
-        "drains": _drains_in(row),
         "trends": {
             "depth": depths(seen, name),
             "oldest": by_two_minutes(seen, lambda pair: last_known(_oldest(seen, at, name) for at in pair)),
@@ -144,12 +143,6 @@ def _unacked(cluster_id: int, name: str, at: datetime) -> int | None:
     samples = QueueSample.objects.filter(cluster=cluster_id, at=at, queue=name)
     found: int | None = samples.values_list("unacked", flat=True).first()
     return found
-
-
-def _drains_in(row: Mapping[str, Any]) -> float | None:
-    """Seconds until nothing waits, at the pace of the last minutes; None if it never will."""
-    pace = row["out"] - row["in"]
-    return row["depth"] / pace if row["depth"] and pace > 0 else None
 
 
 def _tasks(cluster_id: int, name: str, seen: Seen) -> list[dict[str, Any]]:

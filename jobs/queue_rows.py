@@ -11,8 +11,9 @@ from django.conf import settings
 from jobs import headlines, history
 from jobs.history import QueueMinute
 from jobs.job_frame import epoch
-from jobs.liveness import QUEUE_STATES, queue_state, seconds_since, slots_by_queue
+from jobs.liveness import busy_by_queue, queue_state, seconds_since, slots_by_queue
 from jobs.models import Pause
+from jobs.queue_verdicts import QUEUE_VERDICTS, Pace, drain, drains_in, verdict
 from jobs.rollups import UNKNOWN
 from jobs.seen import Seen
 
@@ -22,22 +23,35 @@ T = TypeVar("T")
 def queue_rows(seen: Seen) -> list[dict[str, Any]]:
     """The queues of docs/frames.md, without their trends, worst first."""
     samples = seen.latest
-    slots = slots_by_queue(seen.online)
+    slots, busy = slots_by_queue(seen.online), busy_by_queue(seen.online)
     names = {*settings.QUEUES, *samples, *seen.traffic.queues, *slots, *seen.pauses} - {UNKNOWN}
     anywhere = any(worker.queues is None for worker in seen.online)
     queues = [
-        _row(name, seen, samples.get(name), slots.get(name, 0), served=name in slots or anywhere)
+        _row(
+            name,
+            seen,
+            samples.get(name),
+            (busy.get(name, 0), slots.get(name, 0)),
+            served=name in slots or anywhere,
+        )
         for name in names
         if seen.scope.covers_queue(name)
     ]
     return sorted(
-        queues, key=lambda queue: (QUEUE_STATES.index(queue["state"]), -(queue["oldest"] or 0), queue["name"])
+        queues,
+        key=lambda queue: (QUEUE_VERDICTS.index(queue["verdict"]), -(queue["oldest"] or 0), queue["name"]),
     )
 
 
 def _row(
-    name: str, seen: Seen, sample: QueueMinute | None, slots: int | None, *, served: bool
+    name: str,
+    seen: Seen,
+    sample: QueueMinute | None,
+    capacity: tuple[int | None, int | None],
+    *,
+    served: bool,
 ) -> dict[str, Any]:
+    busy, slots = capacity
     policy = settings.QUEUES.get(name)
     target = policy.target if policy else None
     flow = history.flow_of_last(seen.traffic.queues.get(name, {}), seen.at, headlines.RATE_MINUTES)
@@ -53,14 +67,19 @@ def _row(
         moving=moving,
         paused=pause is not None and not pause["resuming"],
     )
+    pace = Pace(depth, (flow.published + flow.retried) / covered, flow.started / covered, busy, slots)
     return {
         "name": name,
         "state": state,
+        "verdict": verdict(state, pace),
         "depth": depth,
         "oldest": oldest,
         "target": target,
-        "in": (flow.published + flow.retried) / covered,
-        "out": flow.started / covered,
+        "in": pace.incoming,
+        "out": pace.outgoing,
+        "drain": drain(pace),
+        "drains": drains_in(pace),
+        "busy": busy,
         "slots": slots,
         "paused": pause,
     }

@@ -101,21 +101,25 @@ class Pause(Told):
 
 class Queue(Told):
     """How a queue stands. `oldest` is the age of its oldest message, `target` the longest wait that is meant
-    to be; `incoming` and `outgoing` are jobs a second over the last minutes; `slots` serve it."""
+    to be; `incoming` and `outgoing` are jobs a second over the last minutes; `slots` serve it. `verdict` is
+    its state with its workers and its pace looked at; `drains` the seconds until nothing waits at that pace,
+    null where nothing waits or it never will be empty."""
 
     name: str
     state: str
+    verdict: str
     depth: int | None
     oldest: float | None
     target: float | None
     incoming: float | None
     outgoing: float | None
+    drains: float | None
     slots: int | None
     paused: Pause | None
 
 
 class Queues(Told):
-    """All queues, worst first. `word` says whether the record can see at all: quiet, ready or blind."""
+    """All queues, worst first. `word` is that of the overview: quiet, drifting, burning, ready or blind."""
 
     word: str
     queues: list[Queue]

@@ -53,7 +53,7 @@ def test_numbers_rows_and_words_follow_the_frames(visit: Visit) -> None:
     frame["figures"]["rate"]["now"] = 123_456.0
     frame["figures"]["success"]["share"] = None
     frame["queues"] = [
-        {**frame["queues"][0], "name": "urgent <b>", "state": "none", "depth": 4861, "oldest": 1080.0}
+        {**frame["queues"][0], "name": "urgent <b>", "verdict": "none", "depth": 4861, "oldest": 1080.0}
     ]
     frame["word"], frame["reason"] = "blind", "broker"
     publish(frame)
