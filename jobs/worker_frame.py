@@ -96,7 +96,6 @@ def worker(cluster_id: int, found: Worker, scope: str, now: datetime) -> Frame:
         "taken": _taken(cluster_id, found.name, seen_by),
         "running": jobs[:MOST_SHOWN],
         "more_running": max(0, len(jobs) - MOST_SHOWN),
-        "record": trust.record(),
     }
 
 
