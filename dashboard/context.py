@@ -10,7 +10,9 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
-from dashboard.visitors import oversees, scope_of_visitor, user_of
+from dashboard.keys import groups_for
+from dashboard.pages import pages_for
+from dashboard.visitors import scope_of_visitor, user_of
 from jobs import access, dead_letters, scopes
 from jobs.alert_frame import count
 from jobs.history import Memory
@@ -30,7 +32,8 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "record": SimpleLazyObject(lambda: record(Cluster.DEFAULT_ID, timezone.now())),
         "side": SimpleLazyObject(lambda: _side(request)),
         "alerting": SimpleLazyObject(lambda: _alerting(request)),
-        "oversees": lambda: oversees(user_of(request)),
+        "site_pages": SimpleLazyObject(lambda: pages_for(user_of(request))),
+        "key_groups": lambda: groups_for(pages_for(user_of(request))),
     }
 
 

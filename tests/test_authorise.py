@@ -149,6 +149,7 @@ PAGES: dict[str, Page] = {
     "job-revoke": Page(READERS, "job.revoke", "running"),
     "job-terminate": Page(READERS, "job.terminate", "running", {"signal": "SIGTERM"}),
     "job-result": Page(READERS, of="job"),
+    "find": Page(READERS),
     "run": Page(READERS, "task.run"),
     "bulks": Page(READERS, "bulk.preview", form={"deed": "retry", "job": "failed"}),
     "bulk": Page(READERS, of="bulk"),

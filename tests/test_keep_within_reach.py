@@ -47,6 +47,7 @@ STATES = ("failed", "running", "queued", "succeeded")
 PAGES = (
     "/", "/jobs/", "/jobs/?state=failed", "/jobs/?state=succeeded", "/jobs/?task=shop.report",
     "/schedules/", "/coverage/", "/gaps/", "/quarantine/", "/queues/", "/workers/", "/bulk/",
+    "/find/", "/find/?q=report", "/find/?q=low", "/find/?q=nightly",
 )  # fmt: skip
 TOPICS = ("overview", "jobs", "schedules", "coverage")
 

@@ -66,7 +66,8 @@ def test_what_to_filter_by_is_read_flatly(ops: User) -> None:
 
 def test_pages_are_read_flatly(client: Client, ops: User) -> None:
     client.force_login(ops)
-    places = ("/coverage/", "/gaps/", "/gaps/?before=90", "/quarantine/")
+    finds = ("/find/?q=job-1", "/find/?q=b7e4c1d2", "/find/?q=high")
+    places = (*finds, "/coverage/", "/gaps/", "/gaps/?before=90", "/quarantine/")
     for address in ("/", "/jobs/", "/jobs/?state=failed", "/jobs/job-1/", "/readyz", "/dead/", *places):
         assert dear_statements(partial(client.get, address)) == [], address
 

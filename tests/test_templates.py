@@ -60,7 +60,7 @@ def test_the_scripts_can_be_read_in_one_sitting() -> None:
 def test_the_sprite_holds_every_icon_and_no_other() -> None:
     source = "".join(path.read_text() for path in [*TEMPLATES, *(ROOT / "dashboard").rglob("*.py")])
     named = set(re.findall(r"{% icon .([a-z-]+). %}", source)) | set(
-        re.findall(r'"((?:s|v)-[a-z]+)"', source)
+        re.findall(r'"((?:s|v|n)-[a-z]+)"', source)
     )
     assert set(re.findall(r'<symbol id="([a-z-]+)"', SPRITE)) == named
 

@@ -21,6 +21,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy
 
 from dashboard import charts, formats
+from dashboard.pages import Page
 
 register = template.Library()
 
@@ -91,6 +92,13 @@ def epoch(value: Any) -> Any:
 def icon(name: str) -> SafeString:
     sprite = static("nightdesk/icons.svg")
     return format_html('<svg class="ic" aria-hidden="true"><use href="{}#{}"/></svg>', sprite, name)
+
+
+@register.simple_tag
+def current(page: Page, place: str | None) -> SafeString:
+    """`aria-current` for the way to a page, at the address of this name."""
+    standing = page.standing(place or "")
+    return format_html('aria-current="{}"', standing) if standing else SafeString("")
 
 
 @register.simple_tag

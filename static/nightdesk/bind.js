@@ -66,7 +66,12 @@ function setExact(element, value, form) {
   else element.title = form === "count" ? written(value, "exact", now()) : value;
 }
 
-function setText(element, content) {
+// Characters that turn round or hide what stands beside them are written out, as by dashboard/inert.py.
+const TURNS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+const inert = (text) => text.replace(TURNS, (turn) => `\\u${turn.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
+function setText(element, raw) {
+  const content = inert(raw);
   if ((element.dataset.rich ? [...element.children].map((part) => part.textContent).join(" ") : element.textContent)
     === content) return;
   if (element.dataset.rich) element.replaceChildren(...content.split(" ").map(token));

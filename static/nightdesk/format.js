@@ -11,9 +11,7 @@ const grouped = (whole) => String(whole).replace(/\B(?=(\d{3})+$)/g, ",");
 const pad = (whole) => String(whole).padStart(2, "0");
 const utc = (value) => new Date(Math.floor(value) * 1000);
 
-function exact(value) {
-  return isNumber(value) ? grouped(rounded(value)) : UNKNOWN;
-}
+const exact = (value) => (isNumber(value) ? grouped(rounded(value)) : UNKNOWN);
 
 function count(value) {
   if (!isNumber(value)) return UNKNOWN;
@@ -95,13 +93,8 @@ function text(value) {
   return value === null || value === undefined || value === "" ? UNKNOWN : String(value);
 }
 
-function name(value) {
-  return text(value === null || value === undefined ? value : String(value).split(".").pop() || value);
-}
-
-function phase(value) {
-  return value === "PROGRESS" ? "" : text(value);
-}
+const name = (value) => text(value === null || value === undefined ? value : String(value).split(".").pop() || value);
+const phase = (value) => (value === "PROGRESS" ? "" : text(value));
 
 function maybe(value) {
   return value === null || value === undefined || value === "" ? NOT_APPLICABLE : String(value);

@@ -88,10 +88,6 @@ async function copy(button) {
   setTimeout(() => button.classList.remove("done"), 1500);
 }
 
-function offerDismissals() {
-  for (const button of document.querySelectorAll("[data-dismiss]")) button.hidden = false;
-}
-
 document.addEventListener("click", (event) => {
   event.target.closest("[data-dismiss]")?.parentElement.remove();
   const button = event.target.closest("[data-copy]");
@@ -101,4 +97,4 @@ document.addEventListener("click", (event) => {
 });
 offerThemes();
 offerCopies();
-offerDismissals();
+for (const button of document.querySelectorAll("[data-dismiss]")) button.hidden = false;
