@@ -27,7 +27,7 @@ def index(request: HttpRequest) -> HttpResponse:
     if moments.asked(request):
         return moments.page(request, "past/workers.html", workers_then)
     frame = worker_frame.workers(cluster_id_of(request), scope_of_visitor(request), timezone.now(), memory)
-    return render(request, "workers/list.html", {"frame": frame})
+    return render(request, "workers/list.html", {"frame": frame, "record": frame["record"]})
 
 
 @require_safe
