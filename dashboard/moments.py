@@ -53,7 +53,8 @@ def page(request: HttpRequest, template: str, frame_of: Callable[[Then], Mapping
         )
     frame = frame_of(look_back(cluster_id, at, scope))
     steps = [Step(minutes, field(at + timedelta(minutes=minutes))) for minutes in STEPS]
-    context = {"frame": frame, "moment": at, "at_field": field(at), "latest": field(now - MINUTE)}
+    day = "" if at.date() == now.date() else at.date().isoformat()
+    context = {"frame": frame, "moment": at, "day": day, "at_field": field(at)}
     return render(request, template, {**context, "steps": [step for step in steps if step.at < field(now)]})
 
 

@@ -60,7 +60,7 @@ def queues_then(then: Then) -> Frame:
 def queue_then(name: str, then: Then) -> Frame | None:
     """One queue with the hour before; None if nobody had heard of it."""
     row = next((row for row in queues_then(then)["queues"] if row["name"] == name), None)
-    return row and {**_about(then), **row, "chart": _chart_of(name, then)}
+    return row and {**_about(then), **row, "queues": [row], "chart": _chart_of(name, then)}
 
 
 def workers_then(then: Then) -> Frame:

@@ -63,6 +63,7 @@ def workers(cluster_id: int, scope: str, now: datetime, memory: Memory | None = 
     return {
         "at": seen.at,
         "blind": _blind(seen.trust, anything=seen.anything),
+        "record": seen.trust.record(),
         "workers": rows,
         "record": seen.trust.record(),
         "states": dict(Counter(row["state"] for row in rows)),

@@ -107,6 +107,7 @@ def test_a_minute_in_which_nobody_looked_is_not_told_by_another() -> None:
     frame = queue_then("high", then())
     assert frame is not None
     assert (frame["depth"], frame["oldest"], frame["verdict"]) == (None, None, "unknown")
+    assert [row["name"] for row in frame["queues"]] == ["high"]
     assert frame["looked"] is False
     assert overview_then(then())["figures"]["online"] is None
 
@@ -199,9 +200,10 @@ def test_an_earlier_page_is_loud_about_it_watches_nothing_and_lets_nobody_act(
 ) -> None:
     seed(timezone.now())
     said = visitor.get(place, {"at": an_hour_ago()}).content.decode()
-    assert "The system at" in said
+    assert re.search(r"The system at .*<time[^>]*>\d\d:\d\d</time> UTC", said)
     assert f'<a href="{place}">Back to live</a>' in said
     assert "data-watch" not in said
+    assert not re.search(r"<title>[^<]*&lt;|<title>[^<]*<(?!/title)", said)
     assert "/pause/" not in said
     assert 'method="post"' not in re.sub(r'(?s)<form method="post" action="/sign-out/">.*?</form>', "", said)
     assert said.count('name="at"') == 1
