@@ -194,7 +194,7 @@ def task(
 
 
 def _began(cluster_id: int, span: Span, first: int | None) -> int | None:
-    """The newest jobs of a task; one statement, or three where no index serves the reach of `user`."""
+    """The hour in which the record began, or one before the window where it had begun by then."""
     if first is not None and (first + 1) * Bucket.DAY <= span.begin:
         return first * Bucket.DAY // HOUR
     return history.read_first_hour(cluster_id)

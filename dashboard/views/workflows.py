@@ -57,19 +57,17 @@ def _counts(states: Counter[str]) -> list[tuple[str, str]]:
     return [(state, f"{formats.count(states[state])} {str(BADGES[state][0]).lower()}") for state in known]
 
 
-def _found(request: HttpRequest, key: str) -> Found:
-    """The workflow, as far as the visitor may see it. Raises Http404."""
-    scope = scopes.named(scope_of_visitor(request))
-    found = workflow_reading.read(key, cluster_id_of(request), scope)
-    if found is None:
-        raise Http404("no such workflow")
-    return found
+def _read(request: HttpRequest, key: str) -> Found | None:
+    """The workflow, as far as the visitor may see it."""
+    return workflow_reading.read(key, cluster_id_of(request), scopes.named(scope_of_visitor(request)))
 
 
 @require_safe
 @never_cache
 def detail(request: HttpRequest, key: str) -> HttpResponse:
-    found = _found(request, key)
+    found = _read(request, key)
+    if found is None:
+        raise Http404("no such workflow")
     if found.moved is not None:
         return redirect("workflow", found.moved)
     healed = workflows.mended(found.members)
@@ -122,10 +120,10 @@ def _took(row: Row) -> float | None:
 @require_POST
 def retry(request: HttpRequest, key: str) -> HttpResponse:
     """Look at a retry of what failed in a workflow; the page of that bulk asks before it is done."""
-    found, back = _found(request, key), reverse("workflow", args=[key])
-    failed = failed_of(found.members, workflows.mended(found.members))[:MOST_CHOSEN]
+    found, back = _read(request, key), reverse("workflow", args=[key])
+    failed = failed_of(found.members, workflows.mended(found.members))[:MOST_CHOSEN] if found else []
     if not failed:
-        return refused(request, "nothing", _("No job of this workflow is failed now."), back)
+        return refused(request, "nothing", _("No job of it that you may see is failed now."), back)
     command = BulkPreview(Deed.RETRY, tuple(failed), cluster_id=cluster_id_of(request))
     action = attempt(request, command, back)
     if isinstance(action, HttpResponse):
