@@ -50,6 +50,7 @@ PAGES: tuple[Page, ...] = (
     Page("overview", gettext_lazy("Overview"), "n-overview", "o", docked=True),
     Page("jobs", gettext_lazy("Jobs"), "n-jobs", "j", of=("job", "bulk", "run"), docked=True),
     Page("tasks", gettext_lazy("Tasks"), "n-tasks", "t", of=("task",)),
+    Page("workflows", gettext_lazy("Workflows"), "n-workflows", "f", of=("workflow",)),
     Page("dead-letters", gettext_lazy("Dead letters"), "n-dead", "d", of=("dead",)),
     Page("queues", gettext_lazy("Queues"), "n-queues", "q", of=("queue",), docked=True),
     Page("workers", gettext_lazy("Workers"), "n-workers", "w", of=("worker",), docked=True),

@@ -10,7 +10,7 @@ from typing import Any
 from dashboard import formats
 
 # The smallest red that is still seen.
-LEAST_RED = 3.0
+LEAST_RED = 2.0
 HEIGHT, TOP = 132, 22
 MOST_TICKS = 6
 STEPS = (600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400)

@@ -36,11 +36,13 @@ from dashboard.views import (
     wall,
     worker_acts,
     workers,
+    workflows,
 )
 
 register_converter(TaskId, "task_id")
 register_converter(QueueName, "queue_name")
 register_converter(QueueName, "task_name")  # any text, likewise
+register_converter(QueueName, "workflow_id")
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", overview.index, name="overview"),
@@ -56,6 +58,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("run/", run.index, name="run"),
     path("tasks/", tasks.index, name="tasks"),
     path("tasks/<task_name:name>/", tasks.detail, name="task"),
+    path("workflows/", workflows.index, name="workflows"),
+    path("workflows/<workflow_id:key>/", workflows.detail, name="workflow"),
+    path("workflows/<workflow_id:key>/retry/", workflows.retry, name="workflow-retry"),
     path("bulk/", bulk.index, name="bulks"),
     path("bulk/<int:bulk_id>/", bulk.detail, name="bulk"),
     path("bulk/<int:bulk_id>/start/", bulk.start, name="bulk-start"),

@@ -154,7 +154,7 @@ STOPPED = F("revoked") + F("rejected")
 
 
 class Whole(NamedTuple):
-    """One task in the window: `failed_at` is the end of the last step in which it failed, in seconds."""
+    """One task in the window: `failed_at` is when the last step in which it failed began, in seconds."""
 
     task: str
     counts: Counts
@@ -173,7 +173,7 @@ def read_tasks(cluster_id: int, scope: Scope, span: Span, search: str, queue: st
         .annotate(
             **{f"{name}_": Sum(name) for name in COLUMNS},
             stopped_=Sum(STOPPED),
-            failed_at=Max(Case(When(failed__gt=0, then=(F("start") + 1) * F("tier")))),
+            failed_at=Max(Case(When(failed__gt=0, then=F("start") * F("tier")))),
             buckets=Count("pk"),
         )
         .order_by("-failed_", "-started_", "task")[: MOST_TASKS + 1]

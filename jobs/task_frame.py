@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from jobs import history, search
+from jobs import history
 from jobs.headlines import HOUR
 from jobs.job_frame import epoch
 from jobs.liveness import WorkerState, queues_of
@@ -65,7 +65,7 @@ def tasks(
         "window": window,
         "since": span.begin,
         "tasks": [
-            {**_row(told, covered, at), **_of_part(parts.get(told.task), span, began, readers),
+            {**_row(told, covered), **_of_part(parts.get(told.task), span, began, readers),
              "first": _first(first.get(told.task), at, DAYS_OF_MANY)}
             for told in shown
         ],
@@ -82,12 +82,12 @@ def _covered(span: Span, at: float, began: int | None) -> float:
     return max(1.0, at - max(span.begin, (began or 0) * HOUR))
 
 
-def _row(told: Whole, covered: float, at: float) -> Frame:
+def _row(told: Whole, covered: float) -> Frame:
     return {
         "task": told.task,
         "known": told.task != UNKNOWN,
         **_counted(told.counts, covered),
-        "failed_at": None if told.failed_at is None else min(at, told.failed_at),
+        "failed_at": told.failed_at,
     }
 
 
@@ -167,7 +167,7 @@ def task(
     window: str,
     user: Any,
 ) -> Frame | None:
-    """One task; None if nothing of it was heard of. Up to nine statements."""
+    """One task; None if nothing of it was heard of. At most nine statements."""
     at = now.timestamp()
     span = Span.of(WINDOWS[window], at)
     first = read_first_days(cluster_id, scope, [name], at, DAYS_OF_ONE).get(name)
@@ -175,7 +175,7 @@ def task(
     if first is None and not newest:
         return None
     parts = read_parts(cluster_id, scope, [name], span.of_few(), span.tier, by_queue=True)
-    part, began = parts.get(name, Part()), history.read_first_hour(cluster_id)
+    part, began = parts.get(name, Part()), _began(cluster_id, span, first)
     return {
         "task": name,
         "at": at,
@@ -193,6 +193,13 @@ def task(
     }
 
 
+def _began(cluster_id: int, span: Span, first: int | None) -> int | None:
+    """The hour in which the record began, or one before the window where it had begun by then."""
+    if first is not None and (first + 1) * Bucket.DAY <= span.begin:
+        return first * Bucket.DAY // HOUR
+    return history.read_first_hour(cluster_id)
+
+
 def _by_queue(part: Part, covered: float) -> list[Frame]:
     """Its queues, worst first."""
     ranked = sorted(
@@ -202,11 +209,13 @@ def _by_queue(part: Part, covered: float) -> list[Frame]:
 
 
 def _newest(name: str, cluster_id: int, user: Any) -> list[Frame]:
-    """The newest jobs of a task, newest first; two statements."""
-    ids = Candidates.of(Query(task=name, cluster_id=cluster_id), user).window(None, NEWEST).ids
+    """The newest jobs of a task, newest first; one statement, or three where no index serves the reach."""
+    candidates = Candidates.of(Query(task=name, cluster_id=cluster_id), user)
+    rows = candidates.rows
+    if candidates.residue:
+        rows = rows.filter(pk__in=candidates.window(None, NEWEST).ids)
     columns = ("pk", "release", "worker", "state", "run", "published_at", "seen_at")
-    rows = Job.objects.filter(pk__in=ids).order_by("-pk").values(*columns)
-    return [dict(row) for row in rows]
+    return [dict(row) for row in rows.order_by("-pk").values(*columns)[:NEWEST]]
 
 
 def _by_release(jobs: Sequence[Frame]) -> list[Frame]:
@@ -243,15 +252,12 @@ def _by_worker(jobs: Sequence[Frame]) -> list[Frame]:
 
 
 def _failures(name: str, cluster_id: int, user: Any) -> list[Job]:
-    """Its latest failures; at most four statements."""
-    query = Query(state=State.FAILED, task=name, cluster_id=cluster_id)
-    candidates = Candidates.of(query, user)
-    ids = candidates.older_than(None)[0][:LATEST_FAILURES]
-    found = Job.objects.visible_to(user).in_bulk(ids)
-    jobs = [found[pk] for pk in ids if pk in found]
+    """Its latest failures; one statement, or three where an index does not serve the reach of `user`."""
+    candidates = Candidates.of(Query(state=State.FAILED, task=name, cluster_id=cluster_id), user)
+    rows = candidates.rows
+    if candidates.residue:
+        rows = rows.filter(pk__in=candidates.older_than(None)[0])
+    jobs = [row.job for row in rows.order_by("-pk").select_related("job")[:LATEST_FAILURES]]
     for job in jobs:
         job.exception = candidates.scope.words_of(job.exception)
     return jobs
-
-
-assert search.PAGE_SIZE >= LATEST_FAILURES

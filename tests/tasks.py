@@ -79,6 +79,14 @@ def add(x: int, y: int) -> int:
 
 
 @app.task
+def add_once_allowed(x: int, y: int, file: str) -> int:
+    """Fails until there is such a file."""
+    if not Path(file).exists():
+        raise KeyError("not allowed yet")
+    return x + y
+
+
+@app.task
 def total(numbers: list[int]) -> int:
     return sum(numbers)
 

@@ -14,6 +14,7 @@ from dashboard import charts, formats
 from dashboard.addresses import job_address
 from dashboard.json_text import legible
 from dashboard.templatetags.nightdesk import epoch
+from jobs.workflow_reading import whole_of
 
 register = template.Library()
 
@@ -51,6 +52,13 @@ def related(task_id: str, jobs: str) -> str:
     """Where the page of a job known by its task id alone is; empty where such an id fits no address."""
     place = formats.job_place(task_id, 0)
     return "" if place == "~0" else f"{jobs}{place}/"
+
+
+@register.simple_tag
+def workflow_of(frame: Mapping[str, Any]) -> str:
+    """The id of the workflow that a job is a part of; empty for one that stands alone, or first."""
+    whole = whole_of(frame["task_id"], frame["root_id"], frame["group_id"])
+    return "" if whole == frame["task_id"] else whole
 
 
 @register.simple_tag

@@ -104,6 +104,22 @@ class Job(models.Model):
                 condition=models.Q(retry_of__isnull=False),
                 name="nightdesk_job_retry_of",
             ),
+            # Of workflows: those that follow another job, or are in a group.
+            models.Index(
+                fields=["cluster", "id"],
+                condition=models.Q(parent_id__isnull=False) | models.Q(group_id__isnull=False),
+                name="nightdesk_job_part",
+            ),
+            models.Index(
+                fields=["cluster", "root_id", "id"],
+                condition=models.Q(parent_id__isnull=False),
+                name="nightdesk_job_root",
+            ),
+            models.Index(
+                fields=["cluster", "group_id", "id"],
+                condition=models.Q(group_id__isnull=False),
+                name="nightdesk_job_group",
+            ),
         ]
 
     def __str__(self) -> str:

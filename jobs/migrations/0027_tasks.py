@@ -1,0 +1,28 @@
+from django.db import migrations, models
+
+FOLLOWS, GROUPED = models.Q(parent_id__isnull=False), models.Q(group_id__isnull=False)
+
+
+class Migration(migrations.Migration):
+    """Only jobs of workflows are in these: for all others they cost nothing."""
+
+    dependencies = [("nightdesk_jobs", "0026_dead_counts")]
+
+    operations = [
+        migrations.AddIndex(
+            "job",
+            models.Index(fields=["cluster", "id"], condition=FOLLOWS | GROUPED, name="nightdesk_job_part"),
+        ),
+        migrations.AddIndex(
+            "job",
+            models.Index(
+                fields=["cluster", "root_id", "id"], condition=FOLLOWS, name="nightdesk_job_root"
+            ),
+        ),
+        migrations.AddIndex(
+            "job",
+            models.Index(
+                fields=["cluster", "group_id", "id"], condition=GROUPED, name="nightdesk_job_group"
+            ),
+        ),
+    ]
