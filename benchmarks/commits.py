@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,12 @@ def lags(entries: list[tuple[str, float]], commits: list[Commit]) -> list[float]
     """Seconds from the events of each entry to the end of the commit that brought them."""
     ends = [commit.last_id for commit in commits]
     return [commits[bisect_left(ends, order(stream_id))].done_at - at for stream_id, at in entries]
+
+
+def cpu_seconds(pid: int) -> float:
+    """The processor time that a process has had, all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def memory_mb(pid: int) -> tuple[float, float]:

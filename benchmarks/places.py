@@ -50,6 +50,8 @@ class Place:
     def web_process(self, stack: ExitStack) -> tuple[Process, str]:
         """The same, and the process itself."""
         installation = Installation(self.folder, self.database_url, self.redis, LOG_LEVEL="WARNING")
+        # What is signed by a program of this place is good for the web process, too.
+        installation.env["SECRET_KEY"] = SECRET
         stack.callback(installation.stop)
         for words in (
             ("collectstatic", "--noinput"),
