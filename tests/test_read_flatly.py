@@ -67,7 +67,16 @@ def test_what_to_filter_by_is_read_flatly(ops: User) -> None:
 def test_pages_are_read_flatly(client: Client, ops: User) -> None:
     client.force_login(ops)
     places = ("/coverage/", "/gaps/", "/gaps/?before=90", "/quarantine/")
-    for address in ("/", "/jobs/", "/jobs/?state=failed", "/jobs/job-1/", "/readyz", "/dead/", *places):
+    for address in (
+        "/",
+        "/jobs/",
+        "/jobs/?state=failed",
+        "/jobs/job-1/",
+        "/readyz",
+        "/dead/",
+        "/errors/",
+        *places,
+    ):
         assert dear_statements(partial(client.get, address)) == [], address
 
 

@@ -54,7 +54,7 @@ def related(task_id: str, jobs: str) -> str:
 
 
 @register.simple_tag
-def query(**named: str | None) -> str:
+def query(**named: str | int | None) -> str:
     """A query string of what is known."""
     return urlencode({name: value for name, value in named.items() if value})
 

@@ -21,6 +21,7 @@ PAGES = (
     "/jobs/?state=revoked&queue=nowhere",
     "/jobs/b7e4c1d2-58f0-4c7e-9d1b-3a60e2f9c814/",
     "/jobs/77c0e1ab-0000-4000-8000-000000000001/",
+    "/errors/",
     "/dead/",
     "/dead/requeue/?why=retries",
     "/schedules/",
