@@ -93,7 +93,7 @@ def effects(preview: Preview, queues: Iterable[Mapping[str, Any]]) -> list[Effec
     return rows
 
 
-def filter_of(bulk: Bulk) -> dict[str, str] | None:
+def filter_of(bulk: Bulk) -> dict[str, str | int] | None:
     """The filter that it was made from; None where jobs were chosen one by one."""
     return None if bulk.filter is None else orjson.loads(bulk.filter)
 

@@ -13,7 +13,7 @@ from django.utils.functional import SimpleLazyObject
 from dashboard.keys import groups_for
 from dashboard.pages import pages_for
 from dashboard.visitors import scope_of_visitor, user_of
-from jobs import access, dead_letters, scopes
+from jobs import access, scopes, side
 from jobs.alert_frame import count
 from jobs.history import Memory
 from jobs.models import Cluster
@@ -40,7 +40,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
 def _side(request: HttpRequest) -> dict[str, int]:
     """What is counted beside the navigation; frames tell the same (`jobs.live`)."""
     scope = scopes.scope_of(request.user)
-    return {} if scope is None else {"dead_letters": dead_letters.open_within(scope)}
+    return {} if scope is None else side.counts(scope, timezone.now())
 
 
 def _alerting(request: HttpRequest) -> dict[str, Any]:

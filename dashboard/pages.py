@@ -49,6 +49,7 @@ class Page:
 PAGES: tuple[Page, ...] = (
     Page("overview", gettext_lazy("Overview"), "n-overview", "o", docked=True),
     Page("jobs", gettext_lazy("Jobs"), "n-jobs", "j", of=("job", "bulk", "run"), docked=True),
+    Page("errors", gettext_lazy("Errors"), "n-errors", "e", of=("error",)),
     Page("tasks", gettext_lazy("Tasks"), "n-tasks", "t", of=("task",)),
     Page("workflows", gettext_lazy("Workflows"), "n-workflows", "f", of=("workflow",)),
     Page("dead-letters", gettext_lazy("Dead letters"), "n-dead", "d", of=("dead",)),

@@ -55,8 +55,12 @@ class Page:
 
 def open_within(scope: Scope, cluster_id: int = Cluster.DEFAULT_ID) -> int:
     """How many letters wait for somebody, as far as a scope shows them; counts stop at COUNT_LIMIT."""
-    waiting = DeadLetter.objects.within(scope).filter(cluster=cluster_id, settled=Settled.OPEN)
-    return waiting.order_by()[:COUNT_LIMIT].count()
+    return waiting(scope, cluster_id).order_by()[:COUNT_LIMIT].count()
+
+
+def waiting(scope: Scope, cluster_id: int = Cluster.DEFAULT_ID) -> Visible:
+    """The letters that wait for somebody, as far as a scope shows them."""
+    return DeadLetter.objects.within(scope).filter(cluster=cluster_id, settled=Settled.OPEN)
 
 
 def matching(query: Query, user: AbstractBaseUser | AnonymousUser) -> Visible:

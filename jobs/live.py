@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from jobs import dead_letters, scopes
+from jobs import scopes, side
 from jobs.alert_frame import alerts
 from jobs.history import Memory
 from jobs.job_frame import job
@@ -120,7 +120,7 @@ def _moved(kind: str, scope: str, now: datetime, at: datetime | None) -> Frame:
         "topic": str(Topic(kind, None, scope)),
         "at": now.timestamp(),
         "seq": int(at.timestamp() * 1000) if at else 0,
-        "dead_letters": dead_letters.open_within(scopes.named(scope)),
+        **side.counts(scopes.named(scope), now),
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from jobs import dead_letters, headlines, history, scopes
+from jobs import headlines, history, scopes, side
 from jobs.history import Memory, QueueMinute
 from jobs.job_frame import epoch
 from jobs.models import Job
@@ -48,7 +48,7 @@ def overview(cluster_id: int, scope: str, now: datetime, memory: Memory | None =
         "queues": [{**queue, "trend": depths(seen, queue["name"])} for queue in queues[:LONGEST_LIST]],
         "workers": [worker_row(worker, state, seen.scope) for worker, state in seen.workers[:LONGEST_LIST]],
         "failures": [_failure(job, seen.scope) for job in seen.failures],
-        "dead_letters": dead_letters.open_within(seen.scope, cluster_id),
+        **side.counts(seen.scope, now, cluster_id),
         "schedules": seen.trust.schedules(),
         "record": seen.trust.record(),
     }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Q, QuerySet
 
 from jobs.headlines import HOUR, TREND_HOURS
-from jobs.models import Bucket, Cluster, Job, Standing, State
+from jobs.models import Bucket, Cluster, ErrorJob, Job, Standing, State
 from jobs.rollups import UNKNOWN
 from jobs.scopes import Scope, scope_of
 from jobs.store.patterns import ANY
@@ -36,6 +36,7 @@ class Query:
     state: str | None = None
     task: str | None = None
     queue: str | None = None
+    error: int | None = None
     before: int | None = None
     after: int | None = None
     cluster_id: int = Cluster.DEFAULT_ID
@@ -83,6 +84,8 @@ class Candidates:
         scope = scope_of(user)
         if scope is None:
             return cls(Job.objects.none(), Q(), Scope())
+        if query.error is not None:
+            return cls._of_error(query, query.error, scope)
         left = scope.within(query.task, query.queue)
         wanted = {"state": query.state, "task": query.task, "queue": query.queue or _only_queue(left)}
         told = {name: value for name, value in wanted.items() if value}
@@ -96,6 +99,14 @@ class Candidates:
         residue = {name: value for name, value in told.items() if name not in served}
         unmeasured = left.within(told.get("task"), told.get("queue"))
         return cls(rows, Q(**residue) & unmeasured.rows("task", "queue"), scope)
+
+    @classmethod
+    def _of_error(cls, query: Query, error: int, scope: Scope) -> Candidates:
+        """The jobs that are counted in one error."""
+        rows = ErrorJob.objects.filter(error=error, error__cluster=query.cluster_id)
+        wanted = {"job__state": query.state, "job__task": query.task, "job__queue": query.queue}
+        told = Q(**{name: value for name, value in wanted.items() if value})
+        return cls(rows, told & scope.rows("job__task", "job__queue"), scope)
 
     def page(self, before: int | None, after: int | None) -> tuple[list[int], int | None, int | None]:
         """The ids of a page, newest first, and where the older and the newer neighbour begin."""

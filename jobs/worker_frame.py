@@ -65,7 +65,6 @@ def workers(cluster_id: int, scope: str, now: datetime, memory: Memory | None = 
         "blind": _blind(seen.trust, anything=seen.anything),
         "record": seen.trust.record(),
         "workers": rows,
-        "record": seen.trust.record(),
         "states": dict(Counter(row["state"] for row in rows)),
         "busy": _sum_known(row["busy"] for row in online),
         "slots": _sum_known(row["slots"] for row in online),

@@ -30,6 +30,7 @@ from jobs.models import (
     Bulk,
     Channel,
     DeadLetter,
+    Error,
     Job,
     Notice,
     Order,
@@ -82,6 +83,11 @@ MAY: dict[str, tuple[str, ...]] = {
     "alert.silence": OPERATORS,
     "alert.unsilence": OPERATORS,
     "alert.note": OPERATORS,
+    "error.resolve": OPERATORS,
+    "error.ignore": OPERATORS,
+    "error.reopen": OPERATORS,
+    "error.assign": OPERATORS,
+    "error.note": OPERATORS,
     "rule.save": ADMINS,
     "rule.enable": ADMINS,
     "rule.disable": ADMINS,
@@ -166,6 +172,13 @@ PAGES: dict[str, Page] = {
     "dead-letter": Page(READERS, of="letter"),
     "dead-requeue": Page(READERS, "dead.requeue", form={"why": "retries"}),
     "dead-discard": Page(READERS, "dead.discard", form={"why": "unreadable"}),
+    "errors": Page(READERS),
+    "error": Page(READERS, of="error"),
+    "error-resolve": Page(None, "error.resolve", "error"),
+    "error-ignore": Page(READERS, "error.ignore", "error", {"lasts": "3600"}),
+    "error-reopen": Page(None, "error.reopen", "resolved_error"),
+    "error-assign": Page(None, "error.assign", "error", {"who": ""}),
+    "error-note": Page(None, "error.note", "error", {"text": "known"}),
     "queues": Page(READERS),
     "queue": Page(READERS, of="queue"),
     "queue-peek": Page(READERS, of="queue"),
@@ -234,6 +247,8 @@ API_READS: dict[str, tuple[str, ...]] = {
     "job_by_task_id": READERS,
     "list_dead_letters": READERS,
     "dead_letter": READERS,
+    "list_errors": READERS,
+    "error": READERS,
     "list_queues": READERS,
     "queue": READERS,
     "list_workers": READERS,
@@ -276,6 +291,8 @@ class Things:
     silenced_alert: int
     rule: int
     schedule: int
+    error: int
+    resolved_error: int
 
     def part(self, name: str) -> Any:
         """What stands in an address for a thing of this name."""
@@ -309,7 +326,7 @@ def things(db: None) -> Things:
     return Things(
         task, failed.pk, running.pk, "w1@h", worker.pk, action.pk, _begun_bulk(), trigger.pk,
         _letters(failed), channel.pk, firing.pk, silenced.pk, rule.pk,
-        _a_schedule(task),
+        _a_schedule(task), *_errors(task, now),
     )  # fmt: skip
 
 
@@ -319,6 +336,13 @@ def _letters(failed: Job) -> int:
     DeadLetter.objects.create(key="sha256:1", why="unreadable", raw="e30=", headers="{}", **common)
     job = DeadLetter.objects.create(key="failed", why="retries", job_id=failed.pk, task_id="failed", **common)
     return job.pk
+
+
+def _errors(task: str, now: datetime) -> tuple[int, int]:
+    """One that is open and one that is resolved."""
+    common = {"task": task, "queue": "low", "first_at": now, "last_at": now, "times": 1}
+    is_open = Error.objects.create(fingerprint="1", **common)
+    return is_open.pk, Error.objects.create(fingerprint="2", status="resolved", **common).pk
 
 
 def _a_schedule(task: str) -> int:
@@ -371,6 +395,11 @@ SAMPLES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "alert.silence": lambda things: {"alert": things.alert, "lasts": 60.0},
     "alert.unsilence": lambda things: {"alert": things.silenced_alert},
     "alert.note": lambda things: {"alert": things.alert, "text": "known"},
+    "error.resolve": lambda things: {"error": things.error},
+    "error.ignore": lambda things: {"error": things.error},
+    "error.reopen": lambda things: {"error": things.resolved_error},
+    "error.assign": lambda things: {"error": things.error, "who": "admin-account"},
+    "error.note": lambda things: {"error": things.error, "text": "known"},
     "rule.save": lambda things: {"rule": things.rule, "note": "known"},
     "rule.enable": lambda things: {"rule": things.rule},
     "rule.disable": lambda things: {"rule": things.rule},
@@ -426,9 +455,10 @@ def wishes() -> list[Any]:
     states = list(Bulk.objects.order_by("pk").values_list("pk", "state"))
     alerts = list(Alert.objects.order_by("pk").values_list("pk", "acknowledged_by", "silenced_by", "note"))
     rules = list(Rule.objects.order_by("pk").values_list("pk", "enabled", "note", "params"))
+    errors = list(Error.objects.order_by("pk").values_list("status", "assignee", "note"))
     waiting = DeadLetter.objects.filter(settled="").count()
     schedules = list(PeriodicTask.objects.order_by("pk").values_list("enabled", "interval", "policy"))
-    return [*(model.objects.count() for model in WISHES), states, alerts, rules, waiting, schedules]
+    return [*(model.objects.count() for model in WISHES), states, alerts, rules, errors, waiting, schedules]
 
 
 # Nothing is forgotten
@@ -607,6 +637,7 @@ def test_programs_read_as_their_owners_may(things: Things, name: str) -> None:
         "{int:job_id}": things.job, "{task_id}": "failed", "{path:name}": queue_or_worker,
         "{int:action_id}": things.action, "{int:bulk_id}": things.bulk, "{int:alert_id}": things.alert,
         "{int:letter_id}": things.letter,
+        "{int:error_id}": things.error,
     }  # fmt: skip
     of_one = "{" in path and "workers" not in path
     for part, value in parts.items():

@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-from jobs.models import Action, Alert, Bulk, DeadLetter, Job, QueueSample, Timeline
+from jobs.models import Action, Alert, Bulk, DeadLetter, Error, Job, QueueSample, Timeline
 from jobs.perform import registered
 from jobs.ticks.plans import rhythm_text
 from tests import tasks
@@ -86,6 +86,7 @@ def test_every_command(way: Callable[..., int], installation: Installation, tmp_
     desk = Desk(way)
     _jobs(desk, tmp_path)
     _dead_letters(desk)
+    _errors(desk)
     _queues(desk)
     _bulks(desk)
     _channels(desk)
@@ -119,6 +120,17 @@ def _dead_letters(desk: Desk) -> None:
     again = desk.do("dead.requeue", letters=[letter.pk], reason="it is mended")["task_id"]
     stands(again, "failed")
     assert desk.do("dead.discard", why="retries", confirm=1) == {"discarded": 1}
+
+
+def _errors(desk: Desk) -> None:
+    eventually(Error.objects.filter(times__gt=0).exists, 30)
+    error = Error.objects.latest("pk").pk
+    desk.do("error.assign", error=error, who=WHO)
+    desk.do("error.note", error=error, text="a test of ours")
+    desk.do("error.ignore", error=error, times=1_000)
+    desk.do("error.reopen", error=error)
+    desk.do("error.resolve", error=error, reason="mended")
+    assert Error.objects.values_list("status", "assignee").get(pk=error) == ("resolved", WHO)
 
 
 def _queues(desk: Desk) -> None:

@@ -68,7 +68,8 @@ def test_pages_are_read_flatly(client: Client, ops: User) -> None:
     client.force_login(ops)
     finds = ("/find/?q=job-1", "/find/?q=b7e4c1d2", "/find/?q=high")
     places = (*finds, "/coverage/", "/gaps/", "/gaps/?before=90", "/quarantine/")
-    for address in ("/", "/jobs/", "/jobs/?state=failed", "/jobs/job-1/", "/readyz", "/dead/", *places):
+    singles = ("/", "/jobs/", "/jobs/?state=failed", "/jobs/job-1/", "/readyz", "/dead/", "/errors/")
+    for address in (*singles, *places):
         assert dear_statements(partial(client.get, address)) == [], address
 
 

@@ -50,7 +50,29 @@ class JobsAsked(OfCluster):
     state: State | None = None
     task: Name | None = None
     queue: Name | None = None
+    error: Annotated[int, Field(ge=1, le=LAST_ID, description="The number of an error.")] | None = None
     cursor: Cursor | None = None
+
+
+class Shown(StrEnum):
+    """Which errors: those that are unresolved or regressed, or others."""
+
+    OPEN = "open"
+    IGNORED = "ignored"
+    RESOLVED = "resolved"
+    ALL = "all"
+
+
+class ErrorsAsked(OfCluster):
+    """Which errors: all that is given must hold. Without `show`, those that are open."""
+
+    show: Shown | None = None
+    task: Name | None = None
+    assignee: Name | None = None
+    cursor: (
+        Annotated[str, Field(pattern=r"^[0-9]{1,16}\.[0-9]{1,18}$", description="`next` of the page before.")]
+        | None
+    ) = None
 
 
 class Dealt(StrEnum):

@@ -43,6 +43,7 @@ def list_jobs(request: HttpRequest, asked: Query[JobsAsked]) -> dict[str, Any]:
         state=asked.state,
         task=asked.task,
         queue=asked.queue,
+        error=asked.error,
         before=int(asked.cursor) if asked.cursor else None,
         cluster_id=asked.cluster_id(),
     )

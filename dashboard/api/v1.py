@@ -12,7 +12,7 @@ from ninja.operation import Operation
 from ninja.parser import Parser
 from ninja.renderers import BaseRenderer
 
-from dashboard.api import alerting, dead, problems, reading, telling
+from dashboard.api import alerting, dead, errors, problems, reading, telling
 from dashboard.api.document import document_of
 from dashboard.api.door import Token, guard, nowhere
 from dashboard.api.writing import router_of_commands
@@ -56,7 +56,14 @@ api = Api(
     parser=StrictParser(),
 )
 problems.told_by(api)
-for router in (reading.router, dead.router, telling.router, alerting.router, router_of_commands()):
+for router in (
+    reading.router,
+    dead.router,
+    errors.router,
+    telling.router,
+    alerting.router,
+    router_of_commands(),
+):
     api.add_router("", router)
 
 

@@ -20,7 +20,7 @@ from jobs.perform import registered
 
 register = template.Library()
 
-WITH_PAGES = ("job", "queue", "worker", "bulk", "dead-letter", "alert")
+WITH_PAGES = ("job", "queue", "worker", "bulk", "dead-letter", "alert", "error")
 
 
 @register.simple_tag

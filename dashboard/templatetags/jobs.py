@@ -62,7 +62,7 @@ def workflow_of(frame: Mapping[str, Any]) -> str:
 
 
 @register.simple_tag
-def query(**named: str | None) -> str:
+def query(**named: str | int | None) -> str:
     """A query string of what is known."""
     return urlencode({name: value for name, value in named.items() if value})
 

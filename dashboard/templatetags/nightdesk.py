@@ -73,6 +73,10 @@ BADGES: dict[str, tuple[str | Promise, str]] = {
     "silenced": (gettext_lazy("Silenced"), "v-paused"),
     "pending": (gettext_lazy("Pending"), "s-scheduled"),
     "resolved": (gettext_lazy("Resolved"), "s-succeeded"),
+    "new": (gettext_lazy("New"), "v-new"),
+    "regressed": (gettext_lazy("Regressed"), "v-regressed"),
+    "unresolved": (gettext_lazy("Unresolved"), "s-queued"),
+    "ignored": (gettext_lazy("Ignored"), "v-idle"),
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import forms
 from django.core.exceptions import BadRequest
 from django.db.models import QuerySet
@@ -45,14 +47,15 @@ class Chosen(forms.Form):
     state = forms.CharField(required=False, max_length=12)
     task = forms.CharField(required=False, max_length=255)
     queue = forms.CharField(required=False, max_length=255)
+    error = forms.IntegerField(required=False, min_value=1, max_value=LAST_ID)
 
     def command(self, task_ids: list[str], cluster_id: int) -> BulkPreview:
         """From a form that is valid."""
         told = self.cleaned_data
         if not told["all"]:
             return BulkPreview(told["deed"], tuple(task_ids), cluster_id=cluster_id)
-        state, task, queue = (told[name] or None for name in ("state", "task", "queue"))
-        return BulkPreview(told["deed"], state=state, task=task, queue=queue, cluster_id=cluster_id)
+        given: dict[str, Any] = {name: told[name] or None for name in ("state", "task", "queue", "error")}
+        return BulkPreview(told["deed"], **given, cluster_id=cluster_id)
 
 
 class Terms(forms.Form):

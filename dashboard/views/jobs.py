@@ -19,6 +19,7 @@ from dashboard.job_buttons import buttons
 from dashboard.views.results import size_apart
 from dashboard.visitors import cluster_id_of, scope_of_visitor
 from jobs import dead_letters, history, live, search
+from jobs.errors.reading import same_as
 from jobs.models import Job, State
 
 LAST_ID = 2**63 - 1
@@ -36,6 +37,7 @@ class Filters(forms.Form):
     )
     task = forms.CharField(label=gettext_lazy("Task"), max_length=255, required=False, widget=forms.Select)
     queue = forms.CharField(label=gettext_lazy("Queue"), max_length=255, required=False, widget=forms.Select)
+    error = forms.IntegerField(min_value=1, max_value=LAST_ID, required=False, widget=forms.HiddenInput)
 
     def __init__(self, asked: QueryDict, known: search.Names) -> None:
         super().__init__(asked)
@@ -139,6 +141,7 @@ def _page_of(request: HttpRequest, key: dict[str, object]) -> HttpResponse:
         "buttons": buttons(request, found),
         "apart": size_apart(found),
         "letter": dead_letters.of_job(found),
+        "same": same_as(found, timezone.now()) if found.state == State.FAILED else None,
     }
     return render(request, "jobs/detail.html", context)
 

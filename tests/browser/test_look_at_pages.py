@@ -24,6 +24,7 @@ PAGES = (
     "/tasks/",
     "/tasks/workers.demo.tasks.sync_product/?window=1h",
     "/workflows/",
+    "/errors/",
     "/dead/",
     "/dead/requeue/?why=retries",
     "/schedules/",

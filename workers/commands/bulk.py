@@ -45,12 +45,13 @@ class BulkPreview:
     state: str | None = None
     task: str | None = None
     queue: str | None = None
+    error: int | None = None
     cluster_id: int = Cluster.DEFAULT_ID
 
     @property
-    def filter(self) -> dict[str, str]:
+    def filter(self) -> dict[str, str | int]:
         """What was given of it."""
-        told = {"state": self.state, "task": self.task, "queue": self.queue}
+        told = {"state": self.state, "task": self.task, "queue": self.queue, "error": self.error}
         return {name: value for name, value in told.items() if value}
 
     def subject(self, user: User) -> Subject:

@@ -6,7 +6,7 @@ FOLLOWS, GROUPED = models.Q(parent_id__isnull=False), models.Q(group_id__isnull=
 class Migration(migrations.Migration):
     """Only jobs of workflows are in these: for all others they cost nothing."""
 
-    dependencies = [("nightdesk_jobs", "0026_dead_counts")]
+    dependencies = [("nightdesk_jobs", "0029_worker_reports")]
 
     operations = [
         migrations.AddIndex(

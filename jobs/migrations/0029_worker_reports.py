@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('nightdesk_jobs', '0026_dead_counts'),
+        ('nightdesk_jobs', '0028_actions_by_time'),
     ]
 
     operations = [

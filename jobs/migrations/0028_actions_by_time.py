@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('nightdesk_jobs', '0026_dead_counts'),
+        ('nightdesk_jobs', '0027_errors'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
