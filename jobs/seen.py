@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db.models import Q
+
 from jobs import history
 from jobs.history import Memory, QueueMinute, Traffic
 from jobs.liveness import WorkerState, worker_states
@@ -18,6 +20,7 @@ LATEST_FAILURES = 8
 FAILURES_LOOKED_AT = 1_000
 MOST_WORKERS = 1_000
 DEAD_SHOWN_FOR = timedelta(hours=24)
+CHANGES_OF = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Seen:
     failures: Sequence[Job]
     pauses: Mapping[str, Pause]
     anything: bool
+    # Each incarnation that is there, should be there, or left lately.
+    incarnations: Sequence[Worker] = ()
 
     @property
     def at(self) -> float:
@@ -60,7 +65,8 @@ def look(cluster_id: int, now: datetime, memory: Memory, scope: Scope = EVERYTHI
     memory = memory.within(scope)
     trust = read_trust(cluster_id, now)
     traffic = history.read_traffic(cluster_id, now.timestamp(), scope)
-    workers = read_workers(cluster_id, trust)
+    incarnations = _read_incarnations(cluster_id, trust)
+    workers = worker_states(_standing(incarnations), trust.as_of)
     seen = Seen(
         now=now,
         scope=scope,
@@ -73,6 +79,7 @@ def look(cluster_id: int, now: datetime, memory: Memory, scope: Scope = EVERYTHI
         failures=_read_failures(cluster_id, scope),
         pauses=read_pauses(cluster_id),
         anything=bool(workers) or _any_job(cluster_id, traffic),
+        incarnations=incarnations,
     )
     memory.forget_before(history.window(seen.at).start)
     return seen
@@ -85,6 +92,17 @@ def _any_job(cluster_id: int, traffic: Traffic) -> bool:
 def read_pauses(cluster_id: int) -> dict[str, Pause]:
     """The pauses by queue, also those that are just being lifted."""
     return {pause.queue: pause for pause in Pause.objects.filter(cluster=cluster_id)}
+
+
+def _read_incarnations(cluster_id: int, trust: Trust) -> list[Worker]:
+    """The workers that should be there, and those that left lately, the latest heard first; one statement."""
+    heard = Worker.objects.filter(cluster=cluster_id, seen_at__gte=trust.as_of - DEAD_SHOWN_FOR)
+    told = heard.filter(Q(offline_at=None) | Q(offline_at__gte=trust.now - CHANGES_OF))
+    return list(told.order_by("-seen_at")[: 2 * MOST_WORKERS])
+
+
+def _standing(incarnations: Sequence[Worker]) -> list[Worker]:
+    return [worker for worker in incarnations if worker.offline_at is None][:MOST_WORKERS]
 
 
 def read_workers(cluster_id: int, trust: Trust) -> list[tuple[Worker, WorkerState]]:

@@ -20,7 +20,7 @@ from jobs.liveness import (
     seconds_since,
     verdict,
 )
-from jobs.models import Cluster, Gap, Heartbeat, Position, Quarantine
+from jobs.models import Action, Cluster, Gap, Heartbeat, Quarantine
 
 GAPS_OF = timedelta(hours=24)
 
@@ -52,6 +52,8 @@ class Trust:
     reading: Reading
     gaps: Gaps
     quarantined: int
+    # The number of the newest action: pages ask again for what people did when it has grown.
+    acted: int = 0
 
     @property
     def broker_ok(self) -> bool | None:
@@ -109,15 +111,17 @@ class Trust:
 
 
 def read_trust(cluster_id: int, now: datetime) -> Trust:
-    """Three statements over small tables."""
-    gaps, quarantined = _read_losses(cluster_id, now)
+    """Two statements over small tables."""
     heartbeats = {heartbeat.name: heartbeat for heartbeat in Heartbeat.objects.all()}
+    losses, positions = _read_cluster(cluster_id, now)
+    count, lost, last, quarantined, acted = losses
     return Trust(
         now=now,
         heartbeats=heartbeats,
-        reading=_read_position(cluster_id, now, _lag_told(heartbeats.get("monitor"), now)),
-        gaps=gaps,
-        quarantined=quarantined,
+        reading=_reading(positions, now, _lag_told(heartbeats.get("monitor"), now)),
+        gaps=Gaps(count or 0, lost or 0, last),
+        quarantined=quarantined or 0,
+        acted=acted or 0,
     )
 
 
@@ -154,16 +158,15 @@ def _lag_told(heartbeat: Heartbeat | None, now: datetime) -> float | None:
     return float(lag) if isinstance(lag, int | float) else None
 
 
-def _read_position(cluster_id: int, now: datetime, lag_told: float | None) -> Reading:
-    positions = list(Position.objects.filter(cluster=cluster_id))
-    lags = [
-        position.lag
-        for position in positions
-        if position.lag is not None and position.committed_at and fresh(position.committed_at, now)
-    ]
+# When its last event was, when it was committed, and the lag, of each source.
+Positions = list[tuple[datetime | None, datetime | None, float | None]]
+
+
+def _reading(positions: Positions, now: datetime, lag_told: float | None) -> Reading:
+    lags = [lag for _, at, lag in positions if lag is not None and at and fresh(at, now)]
     return Reading(
-        last_event=_latest(position.last_event_at for position in positions),
-        committed=_latest(position.committed_at for position in positions),
+        last_event=_latest(last for last, _, _ in positions),
+        committed=_latest(at for _, at, _ in positions),
         lag=max([*lags, *([] if lag_told is None else [lag_told])], default=None),
     )
 
@@ -172,18 +175,25 @@ def _latest(moments: Iterable[datetime | None]) -> datetime | None:
     return max((moment for moment in moments if moment is not None), default=None)
 
 
-def _read_losses(cluster_id: int, now: datetime) -> tuple[Gaps, int]:
-    """The gaps of late, and how many events are in quarantine; one statement."""
+def _read_cluster(cluster_id: int, now: datetime) -> tuple[tuple[Any, ...], Positions]:
+    """The gaps of late, how many events are in quarantine, and the newest action; and how far each source
+    is read. One statement, of a row for each source."""
     lately = Gap.objects.filter(cluster=OuterRef("pk"), ended_at__gte=now - GAPS_OF)
     odd = Quarantine.objects.filter(cluster=OuterRef("pk"))
-    told = Cluster.objects.filter(pk=cluster_id).values_list(
+    acted = Action.objects.filter(cluster=OuterRef("pk")).order_by("-pk").values("pk")[:1]
+    rows = Cluster.objects.filter(pk=cluster_id).values_list(
         _over_all(lately, Count("pk")),
         _over_all(lately, Sum("lost")),
         _over_all(lately, Max("ended_at")),
         _over_all(odd, Sum("count")),
+        Subquery(acted),
+        "position__last_event_at",
+        "position__committed_at",
+        "position__lag",
     )
-    count, lost, last, quarantined = told.first() or (None, None, None, None)
-    return Gaps(count or 0, lost or 0, last), quarantined or 0
+    found = list(rows)
+    losses = found[0][:5] if found else (None,) * 5
+    return losses, [row[5:] for row in found]
 
 
 def _over_all(rows: QuerySet[Any], figure: Aggregate) -> Subquery:
