@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from dashboard import formats
-from jobs.alert_story import Changed
 from jobs.alert_trends import Series
+from jobs.changes import Changed
 
 HEIGHT, TOP = 132, 22
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -56,7 +56,12 @@ def lettered(changes: Sequence[Changed], series: Series | None) -> list[tuple[st
     """The changes with the letters that they have on the chart; without one where it doesn't show them."""
     if series is None:
         return [("", change) for change in changes]
-    shown = [change for change in changes if series.start <= change.at.timestamp() < series.end]
+    return lettered_between(changes, series.start, series.end)
+
+
+def lettered_between(changes: Sequence[Changed], start: float, end: float) -> list[tuple[str, Changed]]:
+    """The same on a chart of this time, in seconds since the epoch: the earliest that it shows is a."""
+    shown = [change for change in changes if start <= change.at.timestamp() < end]
     letters = {id(change): letter for letter, change in zip(LETTERS, reversed(shown), strict=False)}
     return [(letters.get(id(change), ""), change) for change in changes]
 

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from dashboard.alert_rows import standing
 from dashboard.alert_words import facts, headline, sentence
 from dashboard.templatetags.nightdesk import BADGES
-from jobs.alert_story import Changed
+from jobs.changes import Changed
 from jobs.models import Alert
 
 MOST_CHANGES = 8
@@ -52,6 +52,7 @@ def words_of(change: Changed) -> str:
     """A change, in a few words."""
     words = {
         "worker online": _("worker %(name)s came up %(detail)s"),
+        "resolved": _("alert over: %(name)s %(detail)s"),
         "worker offline": _("worker %(name)s left"),
         "worker silent": _("worker %(name)s went silent"),
         "release": _("release %(name)s"),
@@ -59,7 +60,10 @@ def words_of(change: Changed) -> str:
         "gap": _("events of %(name)s went missing %(detail)s"),
         "alert": _("alert: %(name)s %(detail)s"),
     }
-    return (words[change.what] % {"name": change.name, "detail": change.detail}).strip()
+    if change.what == "gap" and not change.name:
+        return _("events went missing: %(detail)s") % {"detail": change.detail}
+    others = _(" and %(others)s more") % {"others": change.count - 1} if change.count > 1 else ""
+    return (words[change.what] % {"name": change.name + others, "detail": change.detail}).strip()
 
 
 def _stamp(moment: datetime) -> str:

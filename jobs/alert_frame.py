@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from django.db.models import Count, Min, Q
 
 from jobs import scopes
+from jobs.attention import Told
 from jobs.job_frame import epoch
 from jobs.liveness import heartbeat_state
 from jobs.models import Alert, Heartbeat
@@ -43,6 +45,22 @@ def count(cluster_id: int, scope: Scope, now: datetime) -> Frame:
         "pending": counts["pending_"],
         "tone": worst or ("acknowledged" if counts["firing_"] else None),
         "since": epoch(counts["since_"]),
+    }
+
+
+def counted(alerts: Iterable[Told]) -> Frame:
+    """The same of alerts that were read already."""
+    known = list(alerts)
+    firing = [alert for alert in known if alert.fires and not alert.silenced]
+    levels = [alert.severity for alert in firing if not alert.owner]
+    worst = next((level.value for level in Severity if level in levels), None)
+    return {
+        "firing": len(firing),
+        "unowned": len(levels),
+        "silenced": sum(alert.fires and alert.silenced for alert in known),
+        "pending": sum(alert.fired_at is None for alert in known),
+        "tone": worst or ("acknowledged" if firing else None),
+        "since": epoch(min((alert.fired_at for alert in firing if alert.fired_at), default=None)),
     }
 
 

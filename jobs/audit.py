@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Q
+from django.db.models import Q, Subquery
 
 from jobs.models import Action, Cluster
 from jobs.models.people import Outcome
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LATEST = 5
 BEYOND_ALL = 2**63 - 1
+LOOKED_AT, MOST_LATELY = 500, 30
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,15 @@ def latest_of(kind: str, target: str, user: User) -> list[Action]:
     """The last actions on one thing, newest first; one statement."""
     rows = Action.objects.visible_to(user).filter(target_kind=kind, target=target[:255])
     return list(rows.order_by("-pk")[:LATEST])
+
+
+def lately(user: User, since: datetime, cluster_id: int = Cluster.DEFAULT_ID) -> list[Action]:
+    """What people did since then, newest first, without sign-ins; of the newest LOOKED_AT; one statement."""
+    of_cluster = Action.objects.filter(cluster=cluster_id)
+    newest = Subquery(of_cluster.order_by("-pk").values("pk")[:1])
+    rows = Action.objects.visible_to(user).filter(cluster=cluster_id, at__gte=since)
+    deeds = rows.filter(pk__gt=newest - LOOKED_AT).exclude(command="account.sign-in")
+    return list(deeds.order_by("-pk")[:MOST_LATELY])
 
 
 def _candidates(query: Query, user: User) -> Candidates:

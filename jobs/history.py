@@ -11,10 +11,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
-from django.db.models import Case, F, Min, Q, QuerySet, Subquery, Sum, When
+from django.db.models import CharField, F, IntegerField, Min, Sum, Value
 
-from jobs.headlines import HOUR, MINUTE, NOTHING, TREND_HOURS, Flow, total
+from jobs.headlines import HOUR, MINUTE, NOTHING, RECENT_MINUTES, TREND_HOURS, Flow, total
 from jobs.liveness import seconds_since
 from jobs.models import Bucket, QueueSample, Visible, WorkerSample
 from jobs.rollups import Sketch, Sketches
@@ -74,13 +75,18 @@ class Memory:
 
 @dataclass(frozen=True)
 class Traffic:
-    """Counts of the last day by hour, of the last hour by minute and queue."""
+    """Counts of the last day by hour and by task, of the last hour by minute and queue.
+
+    `lately` are those of each task in the last 15 whole minutes and the running one.
+    """
 
     hours: Mapping[int, Flow]
     before_day: Flow
     minutes: Mapping[int, Flow]
     queues: Mapping[str, Mapping[int, Flow]]
     first_hour: int | None
+    tasks: Mapping[str, Flow] = field(default_factory=dict)
+    lately: Mapping[str, Flow] = field(default_factory=dict)
 
     @property
     def began(self) -> int | None:
@@ -114,65 +120,57 @@ _FLOW = {
 
 
 def read_traffic(cluster_id: int, now: float, scope: Scope = EVERYTHING) -> Traffic:
-    """Two statements over buckets, three if the last day held nothing.
+    """Two statements over buckets; their cost grows with tasks and queues, not with jobs."""
+    counted = _counted(Bucket.objects.within(scope).filter(cluster=cluster_id), now)
+    minutes: dict[int, Flow] = defaultdict(Flow)
+    queues: dict[str, dict[int, Flow]] = defaultdict(dict)
+    for (minute, queue), flow in counted["minute"].items():
+        queues[queue][minute] = flow
+        minutes[minute] += flow
+    return Traffic(
+        hours={hour: flow for (hour, _), flow in counted["hour"].items()},
+        before_day=total(counted["before"].values()),
+        minutes=dict(minutes),
+        queues=dict(queues),
+        first_hour=read_first_hour(cluster_id),
+        tasks={task: flow for (_, task), flow in counted["task"].items()},
+        lately={task: flow for (_, task), flow in counted["lately"].items()},
+    )
 
-    Their cost grows with tasks and queues, not with jobs.
-    """
-    buckets = Bucket.objects.within(scope).filter(cluster=cluster_id)
+
+def _counted(buckets: Visible, now: float) -> dict[str, dict[tuple[int, str], Flow]]:
+    """What was counted, under its part's name and by (start, queue or task); one statement."""
     day_ago = int((now - TREND_HOURS * HOUR) // MINUTE)
     oldest_hour = day_ago * MINUTE // HOUR
-    hours, first_hour = _read_hours(buckets, oldest_hour, cluster_id)
-    before_day = range(oldest_hour * HOUR // MINUTE, day_ago)
-    minutes, queues, before = _read_minutes(buckets, window(now).start, before_day)
-    return Traffic(hours, before, minutes, queues, first_hour)
-
-
-def _read_hours(buckets: Visible, oldest: int, cluster_id: int) -> tuple[dict[int, Flow], int | None]:
-    """The hours from `oldest` on, and the first hour of all."""
-    rows = list(
-        buckets.filter(tier=Bucket.HOUR, start__gte=oldest)
-        .order_by()
-        .values_list("start")
-        .annotate(**_FLOW, first=Subquery(_hours(cluster_id).order_by("start").values("start")[:1]))
+    hours = buckets.filter(tier=Bucket.HOUR, start__gte=oldest_hour)
+    minutes = buckets.filter(tier=Bucket.MINUTE)
+    before = minutes.filter(start__gte=oldest_hour * HOUR // MINUTE, start__lt=day_ago)
+    parts = (
+        _part(hours, "hour", F("start"), NO_NAME),
+        _part(before, "before", NO_START, NO_NAME),
+        _part(minutes.filter(start__gte=window(now).start), "minute", F("start"), F("queue")),
+        _part(hours, "task", NO_START, F("task")),
+        _part(minutes.filter(start__gte=int(now // MINUTE) - RECENT_MINUTES), "lately", NO_START, F("task")),
     )
-    first = rows[0][-1] if rows else read_first_hour(cluster_id)
-    return {row[0]: _flow(row[1:-1]) for row in rows}, first
+    found: dict[str, dict[tuple[int, str], Flow]] = defaultdict(dict)
+    for part, start, name, *counts in parts[0].union(*parts[1:], all=True):
+        found[part][start, name] = _flow(counts)
+    return found
+
+
+NO_START, NO_NAME = Value(0, IntegerField()), Value("", CharField())
+
+
+def _part(rows: Visible, part: str, start: F | Value, name: F | Value) -> Any:
+    named = rows.order_by().annotate(part=Value(part, CharField()), at=start, name=name)
+    return named.values_list("part", "at", "name").annotate(**_FLOW)
 
 
 def read_first_hour(cluster_id: int) -> int | None:
     """The first hour in which a job was counted, in hours since the epoch."""
-    first: int | None = _hours(cluster_id).aggregate(first=Min("start"))["first"]
+    hours = Bucket.objects.filter(cluster=cluster_id, tier=Bucket.HOUR)
+    first: int | None = hours.aggregate(first=Min("start"))["first"]
     return first
-
-
-def _hours(cluster_id: int) -> QuerySet[Bucket]:
-    return Bucket.objects.filter(cluster=cluster_id, tier=Bucket.HOUR)
-
-
-def _read_minutes(
-    buckets: Visible, first: int, before_day: range
-) -> tuple[dict[int, Flow], dict[str, dict[int, Flow]], Flow]:
-    """The minutes from `first` on, the same by queue, and all of those long before; one statement."""
-    lately = Q(start__gte=first)
-    long_before = Q(start__gte=before_day.start, start__lt=before_day.stop)
-    rows = (
-        buckets.filter(lately | long_before, tier=Bucket.MINUTE)
-        .order_by()
-        .annotate(minute=Case(When(lately, then=F("start"))))
-        .values_list("minute", "queue")
-        .annotate(**_FLOW)
-    )
-    minutes: dict[int, Flow] = {}
-    queues: dict[str, dict[int, Flow]] = defaultdict(dict)
-    before = NOTHING
-    for minute, queue, *counts in rows:
-        flow = _flow(counts)
-        if minute is None:
-            before += flow
-            continue
-        queues[queue][minute] = flow
-        minutes[minute] = minutes.get(minute, NOTHING) + flow
-    return minutes, dict(queues), before
 
 
 def _flow(counts: Iterable[int | None]) -> Flow:

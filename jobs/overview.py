@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from jobs import headlines, history, scopes, side
+from jobs import attending, headlines, history, scopes, side
+from jobs.attention import Attention
 from jobs.history import Memory, QueueMinute
 from jobs.job_frame import epoch
 from jobs.models import Job
@@ -26,18 +27,20 @@ LONGEST_LIST = 100
 def overview(cluster_id: int, scope: str, now: datetime, memory: Memory | None = None) -> dict[str, Any]:
     """The `overview` dict of docs/frames.md. At most 11 statements, whatever the number of rows."""
     seen = look(cluster_id, now, memory if memory is not None else Memory(), scopes.named(scope))
-    word = seen.trust.verdict(anything_seen=seen.anything)
-    queues = queue_rows(seen)
+    queues, alerts = queue_rows(seen), attending.read_alerts(cluster_id, seen.scope, now)
+    found = attending.attention_of(seen, queues, alerts)
+    word, changes = _word(seen, found), attending.changes_of(seen, alerts)
     return {
         "topic": f"overview.{scope}",
         "at": seen.at,
         "seq": int(seen.at * 1000),
         "start": history.window(seen.at).start * headlines.MINUTE,
         "word": word.word,
-        "since": epoch(word.since),
+        "since": word.since,
         "reason": word.reason,
         "began": seen.traffic.began,
-        "trouble": _trouble(seen, queues),
+        "needs": attending.needs_row(found, seen),
+        "alerts": attending.alert_counts(alerts, cluster_id, seen.scope, now),
         "figures": {
             "rate": _rate(seen, sighted=word.word != "blind"),
             "success": _success(seen, sighted=word.word != "blind"),
@@ -45,6 +48,8 @@ def overview(cluster_id: int, scope: str, now: datetime, memory: Memory | None =
             "workers": _capacity(seen),
         },
         "chart": _chart(seen),
+        "changes": [attending.change_row(change) for change in changes],
+        "told": attending.told_key(found, changes, seen.trust.acted),
         "queues": [{**queue, "trend": depths(seen, queue["name"])} for queue in queues[:LONGEST_LIST]],
         "workers": [worker_row(worker, state, seen.scope) for worker, state in seen.workers[:LONGEST_LIST]],
         "failures": [_failure(job, seen.scope) for job in seen.failures],
@@ -59,11 +64,21 @@ def record(cluster_id: int, now: datetime) -> dict[str, Any]:
     return read_record(cluster_id, now)
 
 
-def _trouble(seen: Seen, queues: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """How much of the page is red or amber, the rows that lists leave out included."""
-    workers = Counter(state for _, state in seen.workers)
-    states = Counter(queue["state"] for queue in queues)
-    return {"dead": workers["dead"], "unserved": states["none"], "late": states["late"]}
+@dataclass(frozen=True)
+class Standing:
+    """The word of the system, since when (seconds since the epoch), and why."""
+
+    word: str
+    since: float | None
+    reason: str | None
+
+
+def _word(seen: Seen, found: Attention) -> Standing:
+    """Whether it can be seen at all, and if so, whether something needs somebody."""
+    trusted = seen.trust.verdict(anything_seen=seen.anything)
+    if trusted.word == "quiet" and found.word != "quiet":
+        return Standing(found.word, found.since, None)
+    return Standing(trusted.word, epoch(trusted.since), trusted.reason)
 
 
 def _rate(seen: Seen, *, sighted: bool) -> dict[str, Any]:

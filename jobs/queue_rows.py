@@ -74,6 +74,7 @@ def _row(
         "verdict": verdict(state, pace),
         "depth": depth,
         "oldest": oldest,
+        "waiting_since": epoch(sample.oldest_at) if sample and oldest is not None else None,
         "target": target,
         "in": pace.incoming,
         "out": pace.outgoing,

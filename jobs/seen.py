@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 
+from django.db.models import Q
+
 from jobs import history
 from jobs.history import Memory, QueueMinute, Traffic
 from jobs.liveness import WorkerState, worker_states
@@ -19,6 +21,7 @@ LATEST_FAILURES = 8
 FAILURES_LOOKED_AT = 1_000
 MOST_WORKERS = 1_000
 DEAD_SHOWN_FOR = timedelta(hours=24)
+CHANGES_OF = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Seen:
     workers: Sequence[tuple[Worker, WorkerState]]
     pauses: Mapping[str, Pause]
     anything: bool
+    # Each incarnation that is there, should be there, or left lately.
+    incarnations: Sequence[Worker] = ()
 
     @cached_property
     def latency(self) -> Mapping[int, Sketch]:
@@ -78,7 +83,8 @@ def look(cluster_id: int, now: datetime, memory: Memory, scope: Scope = EVERYTHI
     memory = memory.within(scope)
     trust = read_trust(cluster_id, now)
     traffic = history.read_traffic(cluster_id, now.timestamp(), scope)
-    workers = read_workers(cluster_id, trust)
+    incarnations = _read_incarnations(cluster_id, trust)
+    workers = worker_states(_standing(incarnations), trust.as_of)
     memory.forget_before(history.window(now.timestamp()).start)
     return Seen(
         cluster_id=cluster_id,
@@ -91,6 +97,7 @@ def look(cluster_id: int, now: datetime, memory: Memory, scope: Scope = EVERYTHI
         workers=workers,
         pauses=read_pauses(cluster_id),
         anything=bool(workers) or _any_job(cluster_id, traffic),
+        incarnations=incarnations,
     )
 
 
@@ -101,6 +108,17 @@ def _any_job(cluster_id: int, traffic: Traffic) -> bool:
 def read_pauses(cluster_id: int) -> dict[str, Pause]:
     """The pauses by queue, also those that are just being lifted."""
     return {pause.queue: pause for pause in Pause.objects.filter(cluster=cluster_id)}
+
+
+def _read_incarnations(cluster_id: int, trust: Trust) -> list[Worker]:
+    """The workers that should be there, and those that left lately, the latest heard first; one statement."""
+    heard = Worker.objects.filter(cluster=cluster_id, seen_at__gte=trust.as_of - DEAD_SHOWN_FOR)
+    told = heard.filter(Q(offline_at=None) | Q(offline_at__gte=trust.now - CHANGES_OF))
+    return list(told.order_by("-seen_at")[: 2 * MOST_WORKERS])
+
+
+def _standing(incarnations: Sequence[Worker]) -> list[Worker]:
+    return [worker for worker in incarnations if worker.offline_at is None][:MOST_WORKERS]
 
 
 def read_workers(cluster_id: int, trust: Trust) -> list[tuple[Worker, WorkerState]]:

@@ -20,7 +20,7 @@ from jobs.liveness import (
     seconds_since,
     verdict,
 )
-from jobs.models import Cluster, Gap, Heartbeat, Quarantine
+from jobs.models import Action, Cluster, Gap, Heartbeat, Quarantine
 
 GAPS_OF = timedelta(hours=24)
 
@@ -46,6 +46,7 @@ class _Source(NamedTuple):
     lost: int | None
     last_gap: datetime | None
     quarantined: int | None
+    acted: int | None
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Trust:
     reading: Reading
     gaps: Gaps
     quarantined: int
+    # The number of the newest action: pages ask again for what people did when it has grown.
+    acted: int = 0
 
     @property
     def broker_ok(self) -> bool | None:
@@ -170,15 +173,17 @@ def _lag_told(heartbeat: Heartbeat | None, now: datetime) -> float | None:
 
 
 def _trust(sources: Sequence[_Source], heartbeats: Mapping[str, Heartbeat], now: datetime) -> Trust:
-    gaps, odd = Gaps(0, 0, None), 0
+    gaps, odd, acted = Gaps(0, 0, None), 0, 0
     for source in sources[:1]:
-        gaps, odd = Gaps(source.gaps or 0, source.lost or 0, source.last_gap), source.quarantined or 0
+        gaps = Gaps(source.gaps or 0, source.lost or 0, source.last_gap)
+        odd, acted = source.quarantined or 0, source.acted or 0
     return Trust(
         now=now,
         heartbeats=heartbeats,
         reading=_reading(sources, now, _lag_told(heartbeats.get("monitor"), now)),
         gaps=gaps,
         quarantined=odd,
+        acted=acted,
     )
 
 
@@ -204,6 +209,7 @@ def _read_sources(cluster_id: int, now: datetime) -> list[_Source]:
     lately = Gap.objects.filter(cluster=OuterRef("pk"), ended_at__gte=now - GAPS_OF)
     odd = Quarantine.objects.filter(cluster=OuterRef("pk"))
     monitor = Heartbeat.objects.filter(name="monitor")
+    acted = Action.objects.filter(cluster=OuterRef("pk")).order_by("-pk").values("pk")[:1]
     rows = Cluster.objects.filter(pk=cluster_id).values_list(
         "position__last_event_at",
         "position__committed_at",
@@ -214,6 +220,7 @@ def _read_sources(cluster_id: int, now: datetime) -> list[_Source]:
         _over_all(lately, Sum("lost")),
         _over_all(lately, Max("ended_at")),
         _over_all(odd, Sum("count")),
+        Subquery(acted),
     )
     return [_Source(*row) for row in rows]
 

@@ -11,9 +11,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from jobs import live
+from jobs import alert_frame, live
 from jobs.history import Memory
 from jobs.models import (
+    Alert,
     Bucket,
     Cluster,
     Gap,
@@ -22,11 +23,13 @@ from jobs.models import (
     Position,
     Quarantine,
     QueueSample,
+    Rule,
     Standing,
     Worker,
     WorkerSample,
 )
 from jobs.rollups import Sketches
+from jobs.scopes import EVERYTHING
 
 NOW = datetime(2026, 11, 21, 3, 2, 30, tzinfo=UTC)
 MINUTE = int(NOW.timestamp()) // 60
@@ -250,15 +253,81 @@ def test_the_record_began_with_its_first_hour_whether_we_see_or_not() -> None:
     assert (found["word"], found["began"]) == ("blind", (MINUTE - 62) * 60)
 
 
-def test_what_is_red_is_counted() -> None:
+def test_what_needs_somebody_is_told_worst_first() -> None:
     heartbeat("monitor")
     worker("a@h", queues="high,default", slots=1)
-    worker("b@h", silent=60, queues="high")
+    worker("b@h", silent=60, queues="high", busy=1)
     sample("high", 2, depth=4, waited=12)
     sample("default", 2, depth=0)
-    for name in ("low", "zebra"):
-        sample(name, 2, depth=1, waited=1)
-    assert frame()["trouble"] == {"dead": 1, "unserved": 2, "late": 1}
+    sample("low", 2, depth=1, waited=40)
+    found = frame()
+    assert [(row["what"], row["name"], row["severity"]) for row in found["needs"]["rows"]] == [
+        ("no consumer", "low", "page"),
+        ("worker dead", "b@h", "warn"),
+        ("oldest", "high", "warn"),
+    ]
+    assert found["needs"]["rows"][0]["since"] == ago(42).timestamp()
+    assert found["needs"]["rows"][0]["trend"][-1] == 1
+    assert (found["word"], found["since"]) == ("burning", ago(42).timestamp())
+    assert (found["needs"]["total"], found["needs"]["unowned"], found["needs"]["more"]) == (3, 3, 0)
+
+
+def test_nothing_needs_anybody_on_a_healthy_night() -> None:
+    heartbeat("monitor")
+    worker("a@h", queues="high,default,low", slots=1)
+    for name in ("high", "default", "low"):
+        sample(name, 2, depth=0)
+    bucket(1, *[1.0] * 40, failed=1)
+    found = frame()
+    assert (found["word"], found["needs"]["rows"]) == ("quiet", [])
+
+
+def fires(kind: str, **facts: Any) -> Alert:
+    rule = Rule.objects.filter(kind=kind).first() or Rule.objects.create(name=kind, kind=kind)
+    told = {"severity": "warn", "since": ago(300), "fired_at": ago(240), "last_seen": NOW, "state": "firing"}
+    return Alert.objects.create(rule=rule, **{**told, **facts})
+
+
+def test_it_is_not_quiet_while_an_alert_fires() -> None:
+    heartbeat("monitor")
+    worker("a@h", queues="high,default,low", slots=1)
+    alert = fires("new error", about="error", key="t: KeyError", task="t", severity="info")
+    found = frame()
+    assert (found["word"], found["since"]) == ("drifting", ago(300).timestamp())
+    assert [(row["what"], row["name"], row["alert"]) for row in found["needs"]["rows"]] == [
+        ("new error", "t", alert.pk)
+    ]
+
+
+def test_what_it_counts_of_alerts_is_what_every_page_counts() -> None:
+    fires("slow", about="queue", key="high", queue="high", acknowledged_at=ago(9), acknowledged_by="ana")
+    fires("no success", about="task", key="t", task="t", silenced_until=ago(-60))
+    fires("depth", about="queue", key="low", queue="low", state="pending", fired_at=None)
+    fires("stalled", about="queue", key="a", queue="a", severity="page", fired_at=ago(99))
+    fires("oldest", about="queue", key="b", queue="b", state="resolved", resolved_at=ago(9))
+    found = frame()["alerts"]
+    assert found == alert_frame.count(Cluster.DEFAULT_ID, EVERYTHING, NOW)
+    assert (found["firing"], found["unowned"], found["tone"]) == (2, 1, "page")
+    assert (found["silenced"], found["pending"]) == (1, 1)
+
+
+def test_what_changed_in_two_hours_is_told_the_latest_first() -> None:
+    heartbeat("monitor")
+    worker("old@h", release="r1")
+    Worker.objects.filter(name="old@h").update(online_at=ago(9_000))
+    worker("new@h", release="r2")
+    Worker.objects.filter(name="new@h").update(online_at=ago(600))
+    worker("left@h", offline_at=ago(200), silent=200, release="r1")
+    Worker.objects.filter(name="left@h").update(online_at=ago(9_000))
+    fires("slow", about="queue", key="high", queue="high", state="resolved", resolved_at=ago(100))
+    Gap.objects.create(source="s", reason="cap", began_at=ago(1400), ended_at=ago(1300), lost=4)
+    assert [(change["what"], change["name"] or change["detail"]) for change in frame()["changes"]] == [
+        ("resolved", "Jobs wait for minutes"),
+        ("worker offline", "left@h"),
+        ("alert", "Jobs wait for minutes"),
+        ("release", "r2"),
+        ("gap", "4"),
+    ]
 
 
 def test_a_broker_that_is_out_of_reach_is_said() -> None:

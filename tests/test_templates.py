@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from django.utils import timezone
 
 from dashboard import formats
 from jobs.models import Heartbeat, Job, Position, State, Worker
+from tests.burning import burn
 from tests.seed import seed
 
 ROOT = Path(__file__).parents[1]
@@ -105,7 +107,7 @@ def test_the_overview_shows_the_figures_without_script(visitor: Client, db: None
     assert re.match(r"99\.\d ?%", figures[1])
     assert figures[3].startswith("3")
     assert "process_valuation" in markup
-    assert "default@ams-1" in markup
+    assert "Nothing needs you." in words(markup)
     assert "As a table" in markup
 
 
@@ -117,16 +119,58 @@ def test_a_silent_monitor_makes_the_page_blind(visitor: Client, db: None) -> Non
     assert "python manage.py monitor" in markup
     assert 'id="chart"' in markup
     assert "First steps" not in markup
-    assert "default@ams-1" in markup
+    assert "process_valuation" in markup
     assert "['" not in markup
 
 
-def test_the_sentence_beside_quiet_names_what_is_red(visitor: Client, db: None) -> None:
+def test_what_is_red_is_said_beside_the_word(visitor: Client, db: None) -> None:
     seed(timezone.now())
     Worker.objects.update(seen_at=timezone.now() - timedelta(seconds=60))
-    said = words(re.findall(r'<div class="verdict".*?</div>', page(visitor, "/"), flags=re.S)[0])
-    assert "Quiet" in said
-    assert re.search(r"\d workers are dead\. \d queues have no workers\.", said)
+    markup = page(visitor, "/")
+    said = words(re.findall(r'<div class="verdict".*?</div>', markup, flags=re.S)[0])
+    assert said.startswith("Drifting since")
+    assert "1 thing needs somebody." in said
+    assert "3 workers are gone." in words(markup)
+
+
+def test_a_shop_on_fire_is_told_worst_first_and_each_thing_once(visitor: Client, db: None) -> None:
+    burn(timezone.now())
+    markup = page(visitor, "/")
+    assert "<title>(3) Burning · Nightdesk</title>" in markup
+    rows = re.findall(r'<li data-row="([^"]+)" data-state="(\w+)"', markup.split("<template")[0])
+    assert rows == [
+        ("queue no consumer high", "page"),
+        ("worker worker dead high@ams-1", "warn"),
+        ("task failure rise workers.demo.tasks.process_valuation", "warn"),
+        ("queue capacity default", "warn"),
+        ("task new error workers.demo.tasks.sync_product", "info"),
+        ("record gap gap", "info"),
+        ("schedule missed tick nightly-report", "page"),
+    ]
+
+
+def test_the_summary_tells_how_things_stand_to_whoever_was_not_there(visitor: Client, db: None) -> None:
+    burn(timezone.now())
+    text = html.unescape(
+        re.findall(r'<textarea[^>]* id="summary"[^>]*>(.*?)</textarea>', page(visitor, "/"), flags=re.S)[0]
+    )
+    assert text.startswith("**Burning since ")
+    assert re.search(r"- Page: No worker reads `high`. \d,\d{3} wait, the oldest for 1\d min", text)
+    assert "`ana` has it." in text
+    assert "- queue `high`: No workers" in text
+    assert "`ana: queue.pause low`" in text
+    assert text.endswith("http://testserver/")
+
+
+def test_a_name_in_the_summary_is_neither_markup_nor_a_mention(visitor: Client, db: None) -> None:
+    burn(timezone.now())
+    Worker.objects.filter(queues="high").update(name="w`@channel` **x**\n# <!here>")
+    markup = page(visitor, "/")
+    text = html.unescape(
+        re.findall(r'<textarea[^>]* id="summary"[^>]*>(.*?)</textarea>', markup, flags=re.S)[0]
+    )
+    assert "`w'@channel' **x** # <!here>`" in text
+    assert not re.search(r"^# ", text, flags=re.M)
 
 
 def test_a_job_page_tells_its_attempts_and_its_error(visitor: Client, db: None) -> None:

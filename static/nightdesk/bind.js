@@ -136,13 +136,17 @@ function patchRows(body, rows) {
 
 function rowFor(body, present, data, held) {
   const id = String(data[body.dataset.id]);
-  const row = present.get(id) ?? (held ? null : freshRow(body, id));
+  const row = present.get(id) ?? (held ? null : freshRow(body, id, data));
   if (row) bind(row, data, null);
   return row;
 }
 
-function freshRow(body, id) {
-  const template = body.closest(".roll").querySelector("template");
+// Rows of several kinds have a template for each: data-kind says which value tells them apart.
+function freshRow(body, id, data) {
+  const templates = [...body.closest(".roll").querySelectorAll("template")];
+  const { kind } = body.dataset;
+  const template = kind ? templates.find((each) => each.dataset.kind === data[kind]) : templates[0];
+  if (!template) return null;
   const row = template.content.firstElementChild.cloneNode(true);
   row.dataset.row = id;
   return row;

@@ -4,8 +4,10 @@ import { written } from "./format.js";
 
 const LANE = 0.2, GAP = 0.06;  // of the plot's height
 const AXIS = 44, TIME = 24;
+const MARKS = 12;  // px above the plot, for letters
 const CALM = 10;  // seconds: waits far below this stay at the foot
-const FONT = "11px system-ui, sans-serif";
+const FONT_SIZE = 11;
+const FONT = `${FONT_SIZE}px system-ui, sans-serif`;
 
 export function drawChart(place, first) {
   let data = columns(first);
@@ -14,6 +16,7 @@ export function drawChart(place, first) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot.redraw());
   document.addEventListener("nightdesk:theme", () => plot.redraw());
   return (chart) => {
+    if (!chart) return plot.redraw();
     data = columns(chart);
     plot.setData(data);
     fillTable(chart);
@@ -52,7 +55,7 @@ function options(place) {
   const stepped = uPlot.paths.stepped({ align: 1 });
   return {
     ...size(place), tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
-    legend: { show: false }, padding: [8, 0, 0, 0],
+    legend: { show: false }, padding: [MARKS, 0, 0, 0],
     cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false } },
     scales: { x: { time: true }, jobs: { range: aboveLane(10) }, age: { range: aboveLane(CALM) }, failed: { range: inLane } },
     series: [
@@ -63,7 +66,7 @@ function options(place) {
       { scale: "failed", paths: uPlot.paths.bars({ size: [0.75, 20], align: 1 }), fill: ink("failed"), stroke: ink("failed"), width: 0, points: { show: false } },
     ],
     axes: [timeAxis(), countAxis(), ageAxis()],
-    hooks: { setCursor: [readOut], drawClear: [ruleLane], setSelect: [goBack] },
+    hooks: { setCursor: [readOut], drawClear: [ruleLane], draw: [markChanges], setSelect: [goBack] },
   };
 }
 
@@ -94,6 +97,33 @@ function ruleLane(plot) {
   ctx.textAlign = "right";
   ctx.textBaseline = "top";
   ctx.fillText(written(plot.scales.failed.max * LANE, "count"), bbox.left - 8 * devicePixelRatio, bbox.top + bbox.height * (1 - LANE));
+  ctx.restore();
+}
+
+// What changed, with the letters that stand beside it in the list; the list is the same in words.
+const TAG = 14;
+
+function markChanges(plot) {
+  const { ctx, bbox } = plot, size = TAG * devicePixelRatio;
+  ctx.save();
+  ctx.font = `600 ${FONT_SIZE * devicePixelRatio}px system-ui, sans-serif`;
+  ctx.textAlign = "center";
+  ctx.textBaseline = "middle";
+  ctx.lineWidth = devicePixelRatio;
+  for (const line of document.querySelectorAll("#story [data-mark]")) {
+    const at = Number(line.querySelector("time").dataset.epoch);
+    const left = Math.round(plot.valToPos(at, "x", true));
+    if (left < bbox.left || left > bbox.left + bbox.width) continue;
+    ctx.setLineDash([2 * devicePixelRatio, 2 * devicePixelRatio]);
+    ctx.strokeStyle = ctx.fillStyle = ink("mark")();
+    ctx.beginPath();
+    ctx.moveTo(left + 0.5, bbox.top);
+    ctx.lineTo(left + 0.5, bbox.top + bbox.height);
+    ctx.stroke();
+    ctx.fillRect(left - size / 2, bbox.top - size / 2, size, size);
+    ctx.fillStyle = ink("paper")();
+    ctx.fillText(line.dataset.mark, left, bbox.top + devicePixelRatio / 2);
+  }
   ctx.restore();
 }
 

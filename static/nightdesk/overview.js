@@ -1,12 +1,16 @@
-// The overview: numbers, rows and the chart follow the frames.
+// The overview: numbers, rows and the chart follow the frames; what changed is asked for again when a frame says so.
+import { asker } from "./again.js";
 import { bind } from "./bind.js";
 import { drawChart } from "./chart.js";
-import { shell } from "./shell.js";
+import { offerCopies, shell } from "./shell.js";
 
 const page = document.getElementById("live");
 const record = document.querySelector(".side-foot");
 const chart = document.getElementById("chart");
 const draw = chart ? drawChart(chart, JSON.parse(document.getElementById("chart-data").textContent)) : () => {};
+
+const reading = () => document.activeElement?.matches("#story textarea");
+const askForStory = asker("story", { mustWait: reading, after: () => { offerCopies(); draw(); } });
 
 function show(frame) {
   // The first job turns the first steps into the live overview, which has other parts.
@@ -14,6 +18,8 @@ function show(frame) {
   bind(page, frame);
   bind(record, frame.record, frame.at);
   draw(frame.chart);
+  const story = document.getElementById("story");
+  if (story && story.dataset.told !== frame.told) askForStory();
   document.title = document.title.replace(/^(\(\d+\) )?.* · /, `$1${document.querySelector(".verdict h1 > :not([hidden])").textContent.trim()} · `);
 }
 

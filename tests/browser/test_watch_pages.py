@@ -80,10 +80,31 @@ def test_a_broker_that_is_lost_leaves_what_was_last_known(visit: Visit) -> None:
     publish(frame)
     expect(page.get_by_role("heading", level=1, name="Blind", exact=True)).to_be_visible()
     expect(page.locator("#chart canvas")).to_be_visible()
-    publish({**overview(), "trouble": {"dead": 1, "unserved": 0, "late": 2}})
-    expect(page.locator(".verdict")).to_contain_text("1 worker is dead.")
-    expect(page.get_by_text("2 queues are late.")).to_be_visible()
-    expect(page.get_by_text("queue has no workers")).to_be_hidden()
+    burning = {
+        "what": "no consumer",
+        "name": "urgent <b>",
+        "severity": "page",
+        "since": None,
+        "trend": [1, 2],
+        "facts": {"value": 4861, "oldest": 1080.0},
+        "alert": 7,
+        "owner": "ana",
+        "more": 0,
+        "id": "one",
+    }
+    needs = {"rows": [burning], "more": 0, "total": 1, "unowned": 0, "silenced": 0}
+    publish({**overview(), "word": "burning", "needs": needs})
+    expect(page.get_by_role("heading", level=1, name="Burning", exact=True)).to_be_visible()
+    row = page.locator(".needs > li")
+    expect(row).to_have_count(1)
+    expect(row.get_by_text("Queue urgent <b> has no workers.")).to_be_visible()
+    expect(row.get_by_text("4,861 wait, the oldest for 18 min")).to_be_visible()
+    expect(row.get_by_text("ana has it")).to_be_visible()
+    expect(row.get_by_role("link", name="Alert")).to_have_attribute("href", "/alerts/7/")
+    expect(page.get_by_text("Somebody is on all of it.")).to_be_visible()
+    publish({**overview(), "at": frame["at"] + 1})
+    expect(page.get_by_text("Nothing needs you.")).to_be_visible()
+    expect(row).to_have_count(0)
 
 
 def test_what_is_due_does_not_count_upwards(visit: Visit) -> None:
@@ -176,7 +197,7 @@ def test_real_jobs_flow_from_an_enqueue_to_the_page(visit: Visit, installation: 
     expect(page.locator("#figure-success .context")).to_have_text("0 failed, 3 succeeded", timeout=30_000)
     tasks.add.delay(7, 7)
     expect(page.locator("#figure-success .context")).to_have_text("0 failed, 4 succeeded", timeout=30_000)
-    expect(page.locator('[data-rows="workers"] tr')).to_contain_text("Online")
+    expect(page.locator("#figure-workers .value")).to_contain_text("1")
 
 
 @pytest.mark.slow
