@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -18,6 +17,7 @@ from dashboard.views.job_acts import found, named, page
 from dashboard.visitors import cluster_id_of, scope_of_visitor
 from jobs import live, search
 from jobs.models import Job
+from jobs.values import read_json
 from workers import signatures
 from workers.commands import jobs as commands
 from workers.commands.jobs import Rerun
@@ -66,7 +66,15 @@ def _carried(request: HttpRequest, job: Job) -> dict[str, Any]:
         return {"args": None, "kwargs": None}
     if exact is not None:
         return {"args": exact[0], "kwargs": exact[1]}
-    return {name: json.loads(frame[name] or "null") for name in ("args", "kwargs")}
+    return {name: _read(frame[name]) for name in ("args", "kwargs")}
+
+
+def _read(text: str | None) -> Any:
+    """What the record shows as JSON; None where it is none, as from a worker that only tells a text."""
+    try:
+        return read_json(text or "null")
+    except ValueError:
+        return None
 
 
 def _fits(form: RerunForm, job: Job) -> bool:
