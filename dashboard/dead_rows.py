@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from jobs.models import DeadLetter, Job, Payload
 from jobs.models.dead import Death, Settled
 from jobs.perform import Refused
 from jobs.scopes import Scope, scope_of
+from jobs.values import read_json
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -134,6 +134,6 @@ def _headers(letter: DeadLetter) -> str:
 
 def _pretty(text: str) -> str:
     try:
-        return legible(json.loads(text), indent=2)[:LONGEST_SHOWN]
-    except (ValueError, RecursionError):
+        return legible(read_json(text), indent=2)[:LONGEST_SHOWN]
+    except ValueError:
         return text[:LONGEST_SHOWN]

@@ -14,7 +14,12 @@ from django.http import HttpRequest, HttpResponse
 # Marks, embeddings, overrides and isolates of Unicode's bidirectional algorithm, in UTF-8.
 TURNS = re.compile(rb"\xd8\x9c|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
 # What a form sends back must be what was there.
-KEPT = re.compile(rb'\svalue="[^"]*"|' + TURNS.pattern)
+KEPT = re.compile(rb'\svalue="[^"]*"|<textarea(?![^>]*\sreadonly)[^>]*>[^<]*|' + TURNS.pattern)
+
+
+def inert(text: str) -> str:
+    """A text in which they are written out."""
+    return TURNS.sub(_written_out, text.encode()).decode()
 
 
 class Inert:

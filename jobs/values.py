@@ -33,6 +33,14 @@ def storable_json(value: Any) -> str:
         return storable(json.dumps(value, default=str, ensure_ascii=False))
 
 
+def read_json(text: str) -> Any:
+    """The value of a JSON text. Raises ValueError for what is none, or is nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def name(value: Any, longest: int = NAME_LENGTH) -> str | None:
     """A short text, cut with an ellipsis; None if there is none."""
     if not isinstance(value, str) or not value:

@@ -138,3 +138,4 @@ def test_letters_that_turn_text_round_are_written_out_but_not_in_what_a_form_sen
     assert "\u202e" not in page
     assert "\\u202egnp.exe" in page
     assert 'value="id\u2066x"' in page
+    assert found(visitor, "id\u2066x")[0]["name"] == "id\\u2066x shop.\\u202egnp.exe"

@@ -14,6 +14,7 @@ from dashboard import charts, formats
 from dashboard.addresses import job_address
 from dashboard.json_text import legible
 from dashboard.templatetags.nightdesk import epoch
+from jobs.values import read_json
 from jobs.workflow_reading import whole_of
 
 register = template.Library()
@@ -114,7 +115,7 @@ def exception_name(exception: str | None) -> str:
 def pretty(content: str | None) -> str:
     """JSON laid out over lines; any other text as it is."""
     try:
-        return legible(json.loads(content or ""), indent=2)
+        return legible(read_json(content or ""), indent=2)
     except ValueError:
         return content or ""
 

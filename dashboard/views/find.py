@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from dashboard.finder import Asker, Found, find
+from dashboard.inert import inert
 from dashboard.visitors import cluster_id_of, scope_of_visitor, user_of
 from jobs import scopes
 
@@ -41,4 +42,4 @@ def _asker(request: HttpRequest) -> Asker:
 
 
 def _told(one: Found) -> dict[str, str]:
-    return {"kind": str(one.kind), "name": one.name, "address": one.address}
+    return {"kind": str(one.kind), "name": inert(one.name), "address": one.address}

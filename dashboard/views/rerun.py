@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -19,6 +18,7 @@ from dashboard.visitors import cluster_id_of, scope_of_visitor
 from jobs import scopes, search
 from jobs.job_frame import carried
 from jobs.models import Job
+from jobs.values import read_json
 from workers import signatures
 from workers.commands import jobs as commands
 from workers.commands.jobs import Rerun
@@ -68,7 +68,15 @@ def _carried(request: HttpRequest, job: Job) -> dict[str, Any]:
         return {"args": None, "kwargs": None}
     if exact is not None:
         return {"args": exact[0], "kwargs": exact[1]}
-    return {"args": json.loads(payload.args or "null"), "kwargs": json.loads(payload.kwargs or "null")}
+    return {"args": _read(payload.args), "kwargs": _read(payload.kwargs)}
+
+
+def _read(text: str | None) -> Any:
+    """What the record shows as JSON; None where it is none, as from a worker that only tells a text."""
+    try:
+        return read_json(text or "null")
+    except ValueError:
+        return None
 
 
 def _fits(form: RerunForm, job: Job) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from jobs import access, dead_letters
 from jobs.models import Action, Cluster, Job, Payload, Revocation, Visible
 from jobs.outbox import Message, put
 from jobs.perform import Refused, Settled, Subject, registered
+from jobs.values import read_json
 from workers.eligibility import (
     is_whole,
     signals_of,
@@ -38,9 +38,17 @@ LOWEST_PRIORITY, HIGHEST_PRIORITY = 0, 9
 
 def embedded(payload: Payload | None) -> dict[str, Any]:
     """What was to follow a job (callbacks, chain, chord), as far as its body was kept."""
-    if payload is None or payload.body is None:
-        return {}
-    return dict(json.loads(payload.body)[2] or {})
+    return (_sent(payload) or ([], {}, {}))[2]
+
+
+def _sent(payload: Payload | None) -> tuple[list[Any], dict[str, Any], dict[str, Any]] | None:
+    """args, kwargs and what was to follow, as they were sent; None where no body was kept that tells them."""
+    try:
+        args, kwargs, embed = read_json((payload and payload.body) or "")
+    except (ValueError, TypeError):
+        return None
+    whole = isinstance(args, list) and isinstance(kwargs, dict) and isinstance(embed or {}, dict)
+    return (args, kwargs, embed or {}) if whole else None
 
 
 def find(task_id: str, cluster_id: int, user: User) -> Job:
@@ -195,16 +203,17 @@ def _body(args: list[Any], kwargs: dict[str, Any], embed: dict[str, Any] | None 
 
 def exact_arguments(payload: Payload | None) -> tuple[list[Any], dict[str, Any]] | None:
     """The arguments as they were sent; None where they are not known whole."""
-    if payload is None or payload.body is None:
-        return None
-    args, kwargs, _embed = json.loads(payload.body)
-    return args, kwargs
+    sent = _sent(payload)
+    return None if sent is None else sent[:2]
 
 
 def _recorded(job: Job, name: str) -> Any:
-    """Arguments as the record shows them, cleaned."""
+    """Arguments as the record shows them, cleaned; as a text where that is no JSON."""
     text = getattr(payload_of(job), name, None)
-    return None if text is None else json.loads(text)
+    try:
+        return None if text is None else read_json(text)
+    except ValueError:
+        return text
 
 
 def _refuse_beyond_reach(user: User, task: str | None, queue: str | None) -> None:
