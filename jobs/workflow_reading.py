@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from django.db.models import Count, Max, Min, Q
 
 from jobs.models import Job
+from jobs.models.lineage import FOLLOWS, GROUPED
 from jobs.scopes import Scope
 from jobs.workflows import Member
 
@@ -20,7 +21,6 @@ WINDOW, SHOWN = 2_000, 30
 # Jobs that are counted for all workflows of a page together.
 MOST_COUNTED = 30_000
 MOST_LIVES = 500
-PART = Q(parent_id__isnull=False) | Q(group_id__isnull=False)
 COLUMNS = (
     "id", "task_id", "task", "queue", "state", "verdict", "root_id", "parent_id", "group_id", "retry_of",
     "published_at", "started_at", "ended_at",
@@ -45,7 +45,7 @@ def read(key: str, cluster_id: int, scope: Scope) -> Found | None:
         return Found(moved=whole)
     if root is None and (of_group := _members(jobs.filter(group_id=key), MOST_MEMBERS + 1)):
         return _of_group(jobs, of_group)
-    followers = _members(jobs.filter(root_id=key, parent_id__isnull=False), MOST_MEMBERS + 1)
+    followers = _members(jobs.filter(FOLLOWS, root_id=key), MOST_MEMBERS + 1)
     if root is None and not followers:
         return None
     return _with_lives(jobs, [*first, *followers])
@@ -70,7 +70,7 @@ def _of_group(jobs: Any, members: list[Member]) -> Found:
     inner = jobs.filter(group_id=members[0].group).values("root_id")[:MOST_MEMBERS]
     beside = Q(group_id__isnull=True) | ~Q(group_id=members[0].group)
     begun = _members(jobs.filter(beside, task_id__in=inner), MOST_MEMBERS) if not roots <= own else []
-    after = _members(jobs.filter(beside, root_id__in=inner, parent_id__isnull=False), MOST_MEMBERS)
+    after = _members(jobs.filter(FOLLOWS, beside, root_id__in=inner), MOST_MEMBERS)
     return _with_lives(jobs, [*members, *begun, *after])
 
 
@@ -141,7 +141,7 @@ class Latest:
 
 def latest(cluster_id: int, scope: Scope, before: int | None) -> Latest:
     """Workflows by their latest job that followed another one or was in a group; at most four statements."""
-    rows = Job.objects.filter(PART, cluster=cluster_id)
+    rows = Job.objects.filter(FOLLOWS | GROUPED, cluster=cluster_id)
     rows = rows if before is None else rows.filter(pk__lt=before)
     window = _parts(rows.order_by("-pk")[:WINDOW])
     keyed = keys_of(part for part in window if scope.covers(part.task, part.queue))
@@ -193,7 +193,7 @@ def joined(keyed: Keyed, roots: Mapping[str, Part]) -> dict[str, list[Part]]:
 def _counted(jobs: Any, keyed: Keyed, roots: Mapping[str, Part]) -> tuple[list[Summary], bool]:
     """What became of the jobs of each, and whether not all were counted; two statements."""
     found = {key: Summary(key) for key in keyed}
-    followers = jobs.filter(root_id__in=list(found), parent_id__isnull=False)
+    followers = jobs.filter(FOLLOWS, root_id__in=list(found))
     grouped = jobs.filter(group_id__in=[key for key in found if key not in roots])
     counted = [_add(found, followers, "root_id"), _add(found, grouped, "group_id")]
     for key, summary in found.items():

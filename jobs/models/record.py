@@ -16,6 +16,7 @@ from typing import ClassVar
 
 from django.db import models
 
+from jobs.models.lineage import LINEAGE
 from jobs.models.visible import Visible
 
 
@@ -98,28 +99,7 @@ class Job(models.Model):
             models.Index(fields=["cluster", "id"], name="nightdesk_job_newest"),
             models.Index(fields=["cluster", "task", "id"], name="nightdesk_job_task"),
             models.Index(fields=["cluster", "queue", "id"], name="nightdesk_job_queue"),
-            # Few jobs are the second life of another one.
-            models.Index(
-                fields=["cluster", "retry_of"],
-                condition=models.Q(retry_of__isnull=False),
-                name="nightdesk_job_retry_of",
-            ),
-            # Of workflows: those that follow another job, or are in a group.
-            models.Index(
-                fields=["cluster", "id"],
-                condition=models.Q(parent_id__isnull=False) | models.Q(group_id__isnull=False),
-                name="nightdesk_job_part",
-            ),
-            models.Index(
-                fields=["cluster", "root_id", "id"],
-                condition=models.Q(parent_id__isnull=False),
-                name="nightdesk_job_root",
-            ),
-            models.Index(
-                fields=["cluster", "group_id", "id"],
-                condition=models.Q(group_id__isnull=False),
-                name="nightdesk_job_group",
-            ),
+            *LINEAGE,
         ]
 
     def __str__(self) -> str:
