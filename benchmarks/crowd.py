@@ -18,6 +18,7 @@ import time
 
 WATCH = b'{"watch": ["overview"]}'
 AT = re.compile(rb'"at":([0-9.]+)')
+TEXT, PING, PONG = 0x1, 0x9, 0xA
 # How many sockets open at the same time: a crowd comes one after the other.
 AT_ONCE = 20
 
@@ -31,7 +32,7 @@ class Viewer(asyncio.Protocol):
         self._open = False
         self._transport: asyncio.Transport | None = None
         self.delays: list[float] = []
-        self.first = asyncio.get_running_loop().create_future()
+        self.first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -43,7 +44,11 @@ class Viewer(asyncio.Protocol):
         if not self._open:
             self._shake_hands()
         while (frame := self._next_frame()) is not None:
-            self._take(frame)
+            kind, content = frame
+            if kind == PING:
+                self._say(PONG, content)
+            else:
+                self._take(content)
 
     def connection_lost(self, fault: Exception | None) -> None:
         self._transport = None
@@ -60,12 +65,15 @@ class Viewer(asyncio.Protocol):
             return
         assert b" 101 " in head, head
         self._buffer, self._open = rest, True
-        assert self._transport is not None
-        # Masked by zeros, which leave it as it is.
-        self._transport.write(bytes((0x81, 0x80 | len(WATCH), 0, 0, 0, 0)) + WATCH)
+        self._say(TEXT, WATCH)
 
-    def _next_frame(self) -> bytes | None:
-        """What came whole: servers do not mask, and send a frame in one piece."""
+    def _say(self, kind: int, content: bytes) -> None:
+        """A short message, masked by zeros, which leave it as it is."""
+        if self._transport is not None:
+            self._transport.write(bytes((0x80 | kind, 0x80 | len(content), 0, 0, 0, 0)) + content)
+
+    def _next_frame(self) -> tuple[int, bytes] | None:
+        """What came whole, and its kind: servers do not mask, and send a frame in one piece."""
         if not self._open or len(self._buffer) < 2:
             return None
         size, begin = self._buffer[1], 2
@@ -74,8 +82,9 @@ class Viewer(asyncio.Protocol):
             size = int.from_bytes(self._buffer[2:begin])
         if len(self._buffer) < begin + size:
             return None
-        frame, self._buffer = self._buffer[begin : begin + size], self._buffer[begin + size :]
-        return frame
+        kind, content = self._buffer[0] & 0x0F, self._buffer[begin : begin + size]
+        self._buffer = self._buffer[begin + size :]
+        return kind, content
 
     def _take(self, frame: bytes) -> None:
         now, told = time.time(), AT.search(frame[:200])
