@@ -19,6 +19,8 @@ WISHES = {
     "publish_gallery": ("low", 6),
     "generate_report": ("low", 3),
     "cleanup_expired": ("low", 1),
+    "count_stock": ("low", 1),
+    "crash": ("low", 1),
 }
 
 

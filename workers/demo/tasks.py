@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
+import os
+import signal
+import time
 import zlib
 from datetime import timedelta
 from pathlib import Path
@@ -15,12 +18,15 @@ from django.db.models import F
 from django.utils import timezone
 
 from workers.demo.echo import PartnerUnreachable, ask, folder
+from workers.demo.fires import alight
 from workers.demo.models import Delivery, Order, Product
 
 KEPT_HOURS = 1
 KEPT_REPORTS = 20
 CHUNK = 500
 CHUNKS_AT_ONCE = 100
+# While the shop burns: what a slow supplier takes more, and how long a shelf is counted; seconds.
+SLOWER, COUNTING = 2.0, 0.5
 # A partner that is slow, or restarting with the producer, is asked again after 1, 2, 4 and 8 seconds.
 PARTNER_FAULTS = (TimeoutError, PartnerUnreachable)
 ASK_AGAIN: dict[str, Any] = {
@@ -41,7 +47,8 @@ def process_valuation(product_id: int) -> dict[str, Any]:
     """Estimate what the stock of a product is worth."""
     product = Product.objects.get(pk=product_id)
     worth = valuation(product.price, product.stock, product.terms["volatility"])
-    currency = product.terms["currency"]
+    terms = {} if product_id % 3 == 0 and alight("failures") else product.terms
+    currency = terms["currency"]
     Product.objects.filter(pk=product_id).update(value=worth, valued_at=timezone.now())
     return {"sku": product.sku, "value": worth, "currency": currency}
 
@@ -50,6 +57,8 @@ def process_valuation(product_id: int) -> dict[str, Any]:
 def sync_product(self: Any, product_id: int) -> dict[str, Any]:
     """Fetch a product's price and stock from its supplier."""
     product = Product.objects.only("price", "stock").get(pk=product_id)
+    if alight("slow"):
+        time.sleep(SLOWER)
     offer = {"price": product.price, "stock": max(product.stock, 20)}
     _, told = ask("feeds", product_id, self.request.retries, offer)
     Product.objects.filter(pk=product_id).update(
@@ -135,6 +144,19 @@ def cleanup_expired(self: Any) -> dict[str, int]:
     self.progress(1, 2)
     orders = _delete_oldest(Order.objects.filter(placed_at__lt=before).order_by("placed_at"))
     return {"deliveries": deliveries, "orders": orders}
+
+
+@shared_task
+def count_stock(shelf: int) -> int:
+    """Count a shelf by hand, for half a second; `demo --burn` makes many of them."""
+    time.sleep(COUNTING)
+    return shelf
+
+
+@shared_task
+def crash() -> None:
+    """Kill the process that runs it, as a fault of a library would; `demo --burn poison` makes a few."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def valuation(price: int, stock: int, volatility: float) -> int:
