@@ -116,7 +116,6 @@ def _drawn(then: Then, flows: list[Flow | None], oldest: list[float | None]) -> 
         "finished": [flow and flow.ended for flow in flows],
         "failed": [flow and flow.failed for flow in flows],
         "oldest": oldest,
-        "marks": [],
     }
 
 
