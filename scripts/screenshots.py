@@ -37,6 +37,9 @@ VIEWS = {
     "alerts.png": ("/alerts/", 1280, 720, "light"),
     "alerts-phone.png": ("/alerts/", 390, 844, "light"),
     "wall.png": ("/wall/", 1280, 720, "dark"),
+    "errors.png": ("/errors/", 1280, 720, "light"),
+    "tasks.png": ("/tasks/", 1280, 720, "light"),
+    "workflows.png": ("/workflows/", 1280, 720, "light"),
     "coverage.png": ("/coverage/", 1280, 800, "light"),
     "coverage-phone.png": ("/coverage/", 390, 844, "light"),
 }
