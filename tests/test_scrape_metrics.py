@@ -338,13 +338,13 @@ def test_the_time_in_a_worker_before_the_start_is_shown_for_a_minute(now: dateti
 def test_a_scrape_costs_the_same_number_of_statements_whatever_there_is(
     now: datetime, django_assert_num_queries: Any
 ) -> None:
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(10):
         look(CLUSTER, now)
     all_is_well(now)
     Record("test").commit([entry_of(life_of(f"j{n}"), f"p{n}") for n in range(5)])
     for n in range(5):
         a_worker(now, f"w{n}@h{n}")
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(10):
         look(CLUSTER, now)
 
 
