@@ -38,7 +38,7 @@ def test_an_error_is_followed_from_new_to_regressed_and_retried(
     expect(page.locator(".side .errors-count")).to_contain_text("1", timeout=PATIENCE)
     row.get_by_role("link", name="KeyError").click()
     expect(page.locator("h1")).to_contain_text("New")
-    expect(page.locator(".lead")).to_contain_text("2 jobs of fail_with")
+    expect(page.locator(".lead")).to_contain_text("2 jobs of fail_with", timeout=PATIENCE)
     page.get_by_role("button", name="I am on it").click()
     expect(page.locator(".lead")).to_contain_text("ops is on it.")
     page.get_by_role("button", name="Resolve").click()
