@@ -61,7 +61,7 @@ def words_of(change: Changed) -> str:
         "alert": _("alert: %(name)s %(detail)s"),
     }
     if change.what == "gap" and not change.name:
-        return _("events went missing: %(detail)s") % {"detail": change.detail}
+        return _("events went missing")
     others = _(" and %(others)s more") % {"others": change.count - 1} if change.count > 1 else ""
     return (words[change.what] % {"name": change.name + others, "detail": change.detail}).strip()
 

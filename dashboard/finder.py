@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -65,7 +64,7 @@ def _named(wanted: str, asker: Asker, now: datetime) -> Iterator[Found]:
     for name in best({*known.queues, *declared}, wanted):
         yield Found(gettext_lazy("Queue"), name, reverse("queue", args=[name]))
     for name in best(known.tasks, wanted):
-        yield Found(gettext_lazy("Task"), name, f"{reverse('jobs')}?{urlencode({'task': name})}")
+        yield Found(gettext_lazy("Task"), name, reverse("task", args=[name]))
     workers = _workers(asker, now)
     for name in best(workers, wanted):
         yield Found(gettext_lazy("Worker"), name, worker_address(workers[name]))

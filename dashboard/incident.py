@@ -88,11 +88,12 @@ def _said(row: Mapping[str, Any], at: float) -> str:
     name, what = row["name"], row["what"]
     others = row["facts"].get("workers", 1) - 1
     told = f"{_code(name)} (+{others})" if others > 0 else _code(name)
-    about = About.RECORD if what in OF_THE_RECORD else About.TASK
+    of_the_record = what in OF_THE_RECORD or name == what
+    about = About.RECORD if of_the_record else About.TASK
     like = Alert(
         rule=Rule(kind=WORDED_AS.get(what, Kind.STREAM if what in OF_THE_RECORD else what)),
         about=about,
-        key=what if what in OF_THE_RECORD else told,
+        key=what if of_the_record else told,
         task=told,
         evidence={key: _plain(value) for key, value in row["facts"].items()},
     )

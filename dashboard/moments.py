@@ -65,7 +65,8 @@ def moment(text: str, now: datetime, first_hour: int | None) -> datetime:
         raise NoMoment(_("That minute is not over yet: the record shows what was."))
     if first_hour is None or at.timestamp() < first_hour * 3600:
         raise NoMoment(_began(first_hour))
-    if at < now - settings.RETENTION.minutes:
+    # The hour before it is shown, too.
+    if at < now - settings.RETENTION.minutes + timedelta(hours=1):
         days = settings.RETENTION.minutes.days
         raise NoMoment(_("Minutes are kept for %(days)s days; that one is older.") % {"days": days})
     return at

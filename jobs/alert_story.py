@@ -10,6 +10,7 @@ from jobs import audit
 from jobs.changes import Changed, of_workers
 from jobs.models import Alert, Cluster, Gap, Worker
 from jobs.models.alerts import AlertState
+from jobs.models.people import Outcome
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -41,7 +42,7 @@ def _of_workers(cluster_id: int, begin: datetime, end: datetime) -> list[Changed
 
 def _of_people(user: User, begin: datetime, end: datetime) -> Iterator[Changed]:
     for action in audit.between(begin, end, user, MOST):
-        if action.command != "account.sign-in":
+        if action.outcome != Outcome.REFUSED and not action.command.startswith("account."):
             detail = f"{action.command} {action.target}".strip()
             yield Changed(action.at, "action", action.who, detail, action.pk)
 

@@ -89,7 +89,7 @@ def attention_of(seen: Seen, queues: Sequence[Mapping[str, Any]], alerts: Iterab
         tasks=seen.traffic.tasks,
         beat_silent_since=_beat_silent_since(seen),
         last_gap=epoch(seen.trust.gaps.last_end),
-        lost=seen.trust.gaps.lost,
+        lost=seen.trust.gaps.lost or None,
     )
     return attention(facts, alerts)
 
@@ -117,6 +117,8 @@ def _row(need: Need, seen: Seen) -> dict[str, Any]:
         "id": f"{need.about} {need.what} {need.name}",
         "what": need.what,
         "name": need.name,
+        # What jobs of it are found by.
+        "measure": "queue" if need.about == About.QUEUE else "task",
         "severity": need.severity,
         "since": need.since,
         "facts": dict(need.facts),
@@ -134,7 +136,7 @@ def changes_of(seen: Seen, alerts: Iterable[Told]) -> list[Changed]:
     """Of the last two hours, the latest first; what people did is told apart, to those who may know."""
     begin = seen.now - CHANGES_OF
     changes = [
-        *of_workers(seen.incarnations, begin, seen.now),
+        *of_workers(seen.incarnations, begin, seen.now, seen.trust.as_of),
         *_of_alerts(alerts, begin),
         *_of_gaps(seen, begin),
     ]
@@ -152,7 +154,7 @@ def _of_alerts(alerts: Iterable[Told], begin: datetime) -> Iterator[Changed]:
 def _of_gaps(seen: Seen, begin: datetime) -> Iterator[Changed]:
     ended = seen.trust.gaps.last_end
     if ended is not None and ended >= begin:
-        yield Changed(ended, "gap", "", str(seen.trust.gaps.lost))
+        yield Changed(ended, "gap", "")
 
 
 def change_row(change: Changed) -> dict[str, Any]:
@@ -167,10 +169,9 @@ def change_row(change: Changed) -> dict[str, Any]:
     }
 
 
-def told_key(found: Attention, changes: Sequence[Changed], acted: int) -> str:
-    """Another one when what people tell each other has another text: a page then asks for that again."""
-    needs = [(need.what, *need.thing, need.owner) for need in found.needs]
-    text = repr((needs, [(change.at, change.what) for change in changes], acted))
+def told_key(changes: Sequence[Changed], acted: int) -> str:
+    """Another one when what changed has another text: a page then asks for that again."""
+    text = repr(([(change.at, change.what) for change in changes], acted))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -104,7 +104,8 @@ class Need:
 @dataclass(frozen=True)
 class Facts:
     """What the record shows at the moment `at`: rows of queues (`jobs.queue_rows`) and of workers, how the
-    tasks ended `lately` and in the last day, since when Beat is silent, and the end of the last gap."""
+    tasks ended `lately` and in the last day, since when Beat is silent, the end of the last gap, and how many
+    events are known to be lost."""
 
     at: float
     queues: Sequence[Mapping[str, Any]] = ()
@@ -113,7 +114,7 @@ class Facts:
     tasks: Mapping[str, Flow] = field(default_factory=dict)
     beat_silent_since: float | None = None
     last_gap: float | None = None
-    lost: int = 0
+    lost: int | None = None
 
 
 @dataclass(frozen=True)
@@ -150,11 +151,21 @@ def _drifts(need: Need) -> bool:
 def attention(facts: Facts, alerts: Iterable[Told]) -> Attention:
     """What there is to tell, worst first."""
     told = [alert for alert in alerts if alert.fires]
-    silenced = {_thing(alert) for alert in told if alert.silenced}
+    quiet = [_of_alert(alert) for alert in told if alert.silenced]
+    silenced = {(*need.thing, _like_a_rule(need.what)) for need in quiet}
     needs = [*(_of_alert(alert) for alert in told if not alert.silenced), *_seen(facts)]
-    heard = [need for need in needs if need.alert is not None or need.thing not in silenced]
+    heard = [
+        need
+        for need in needs
+        if need.alert is not None or (*need.thing, _like_a_rule(need.what)) not in silenced
+    ]
     merged = _workers_together(_once(heard))
-    return Attention(sorted(merged, key=lambda need: need.place), len(silenced))
+    return Attention(sorted(merged, key=lambda need: need.place), len({need.thing for need in quiet}))
+
+
+def _like_a_rule(what: str) -> str:
+    """The kind of rule that tells of the same: a queue that is late has one, whatever makes it so."""
+    return Kind.OLDEST.value if what in ("capacity", "growing") else what
 
 
 # One thing is told once
@@ -195,11 +206,16 @@ def _workers_together(needs: Sequence[Need]) -> list[Need]:
 
 
 def _one_of(gone: Sequence[Need]) -> Need:
-    running = [value for need in gone if isinstance(value := need.facts.get("value"), int)]
+    running = [need.facts.get("value") for need in gone]
+    known = [value for value in running if isinstance(value, int)]
     return replace(
         gone[0],
         since=_earliest(gone),
-        facts={**gone[0].facts, "workers": len(gone), "value": sum(running) if running else None},
+        facts={
+            **gone[0].facts,
+            "workers": len(gone),
+            "value": sum(known) if len(known) == len(running) else None,
+        },
         owner=gone[0].owner if all(need.owner for need in gone) else "",
     )
 

@@ -146,11 +146,15 @@ def latest_of(kind: str, target: str, user: User) -> list[Action]:
 
 
 def lately(user: User, since: datetime, cluster_id: int = Cluster.DEFAULT_ID) -> list[Action]:
-    """What people did since then, newest first, without sign-ins; of the newest LOOKED_AT; one statement."""
+    """What people did since then, newest first, of the newest LOOKED_AT; one statement.
+
+    What was refused was not done, and who came and went changed nothing.
+    """
     of_cluster = Action.objects.filter(cluster=cluster_id)
     newest = Subquery(of_cluster.order_by("-pk").values("pk")[:1])
     rows = Action.objects.visible_to(user).filter(cluster=cluster_id, at__gte=since)
-    deeds = rows.filter(pk__gt=newest - LOOKED_AT).exclude(command="account.sign-in")
+    done = rows.exclude(outcome=Outcome.REFUSED).exclude(command__startswith="account.")
+    deeds = done.filter(pk__gt=newest - LOOKED_AT)
     return list(deeds.order_by("-pk")[:MOST_LATELY])
 
 

@@ -32,10 +32,16 @@ class Changed:
     count: int = 1
 
 
-def of_workers(known: Iterable[Worker], begin: datetime, end: datetime) -> list[Changed]:
-    """What workers did from `begin` to before `end`: each that came or went, and new releases."""
+def of_workers(
+    known: Iterable[Worker], begin: datetime, end: datetime, as_of: datetime | None = None
+) -> list[Changed]:
+    """What workers did from `begin` to before `end`: each that came or went, and new releases.
+
+    Who was not heard of since `as_of` may not have been listened to: nobody is silent before that.
+    """
     workers = [worker for worker in known if worker.online_at is None or worker.online_at < end]
-    return [*_comings(workers, begin, end), *_goings(workers, begin, end), *releases(workers, begin, end)]
+    goings = _goings(workers, begin, end, min(end, as_of or end))
+    return [*_comings(workers, begin, end), *goings, *releases(workers, begin, end)]
 
 
 def _comings(workers: Iterable[Worker], begin: datetime, end: datetime) -> Iterator[Changed]:
@@ -44,13 +50,15 @@ def _comings(workers: Iterable[Worker], begin: datetime, end: datetime) -> Itera
             yield Changed(worker.online_at, "worker online", worker.name, worker.release or "", worker.pk)
 
 
-def _goings(workers: Iterable[Worker], begin: datetime, end: datetime) -> Iterator[Changed]:
+def _goings(
+    workers: Iterable[Worker], begin: datetime, end: datetime, heard_until: datetime
+) -> Iterator[Changed]:
     """Those that said goodbye, and those that were not heard of again."""
     for worker in workers:
         if worker.offline_at is not None:
             if begin <= worker.offline_at < end:
                 yield Changed(worker.offline_at, "worker offline", worker.name, "", worker.pk)
-        elif begin <= worker.seen_at < end - timedelta(seconds=WORKER_DEAD_AFTER):
+        elif begin <= worker.seen_at < heard_until - timedelta(seconds=WORKER_DEAD_AFTER):
             yield Changed(worker.seen_at, "worker silent", worker.name, "", worker.pk)
 
 

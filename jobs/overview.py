@@ -49,7 +49,7 @@ def overview(cluster_id: int, scope: str, now: datetime, memory: Memory | None =
         },
         "chart": _chart(seen),
         "changes": [attending.change_row(change) for change in changes],
-        "told": attending.told_key(found, changes, seen.trust.acted),
+        "told": attending.told_key(changes, seen.trust.acted),
         "queues": [{**queue, "trend": depths(seen, queue["name"])} for queue in queues[:LONGEST_LIST]],
         "workers": [worker_row(worker, state, seen.scope) for worker, state in seen.workers[:LONGEST_LIST]],
         "failures": [_failure(job, seen.scope) for job in seen.failures],

@@ -68,18 +68,20 @@ def _row(
         paused=pause is not None and not pause["resuming"],
     )
     pace = Pace(depth, (flow.published + flow.retried) / covered, flow.started / covered, busy, slots)
+    # What waits is told of the whole queue, what moves only of the tasks that the scope shows.
+    whole = seen.scope.within(None, name).spans is None
     return {
         "name": name,
         "state": state,
-        "verdict": verdict(state, pace),
+        "verdict": verdict(state, pace) if whole else state,
         "depth": depth,
         "oldest": oldest,
         "waiting_since": epoch(sample.oldest_at) if sample and oldest is not None else None,
         "target": target,
         "in": pace.incoming,
         "out": pace.outgoing,
-        "drain": drain(pace),
-        "drains": drains_in(pace),
+        "drain": drain(pace) if whole else "unknown",
+        "drains": drains_in(pace) if whole else None,
         "busy": busy,
         "slots": slots,
         "paused": pause,

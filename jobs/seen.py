@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from jobs import history
 from jobs.history import Memory, QueueMinute, Traffic
@@ -113,8 +113,16 @@ def read_pauses(cluster_id: int) -> dict[str, Pause]:
 def _read_incarnations(cluster_id: int, trust: Trust) -> list[Worker]:
     """The workers that should be there, and those that left lately, the latest heard first; one statement."""
     heard = Worker.objects.filter(cluster=cluster_id, seen_at__gte=trust.as_of - DEAD_SHOWN_FOR)
-    told = heard.filter(Q(offline_at=None) | Q(offline_at__gte=trust.now - CHANGES_OF))
+    told = heard.filter(Q(offline_at=None) & ~_followed() | Q(offline_at__gte=trust.now - CHANGES_OF))
     return list(told.order_by("-seen_at")[: 2 * MOST_WORKERS])
+
+
+def _followed() -> Exists:
+    """Whether one of the same name came later, and has said goodbye: nobody waits for the one before."""
+    later = Worker.objects.filter(
+        cluster=OuterRef("cluster"), name=OuterRef("name"), seen_at__gt=OuterRef("seen_at")
+    )
+    return Exists(later.filter(offline_at__isnull=False))
 
 
 def _standing(incarnations: Sequence[Worker]) -> list[Worker]:
@@ -126,7 +134,8 @@ def read_workers(cluster_id: int, trust: Trust) -> list[tuple[Worker, WorkerStat
     standing = Worker.objects.filter(
         cluster=cluster_id, offline_at=None, seen_at__gte=trust.as_of - DEAD_SHOWN_FOR
     )
-    return worker_states(standing.order_by("-seen_at")[:MOST_WORKERS], trust.as_of)
+    there = standing.exclude(_followed())
+    return worker_states(there.order_by("-seen_at")[:MOST_WORKERS], trust.as_of)
 
 
 def _read_failures(cluster_id: int, scope: Scope) -> list[Job]:

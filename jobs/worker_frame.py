@@ -106,7 +106,7 @@ def _reported(found: Worker, scope: Scope) -> Frame:
     return {
         "report": worker_report.within(told, scope) if told else None,
         "reported": epoch(row.told_at) if row else None,
-        "all_of_it": scope.spans is None,
+        "all_of_it": worker_report.shows_settings(scope),
     }
 
 

@@ -61,15 +61,27 @@ def read(text: str | None) -> Report | None:
 
 
 def within(report: Report, scope: Scope) -> dict[str, Any]:
-    """What a scope shows of it: its tasks; settings, which name queues and tasks, only where it shows all."""
+    """What a scope shows of it: its tasks; settings only where it shows all: they name queues and tasks,
+    and hold what schedules in them carry. Names are values here: a task may be called "items".
+    """
     whole = asdict(report)
     totals, tasks = report.totals, report.tasks
     return {
         **whole,
-        "totals": totals and {task: count for task, count in totals.items() if scope.covers_task(task)},
+        "totals": totals
+        and [{"task": task, "count": count} for task, count in totals.items() if scope.covers_task(task)],
         "tasks": tasks and [task for task in tasks if scope.covers_task(task["task"])],
-        "settings": report.settings if scope.spans is None else None,
+        "settings": report.settings and _listed(report.settings) if shows_settings(scope) else None,
     }
+
+
+def shows_settings(scope: Scope) -> bool:
+    """Whether what a worker is set up with may be seen."""
+    return scope.spans is None and scope.payload
+
+
+def _listed(settings: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "text": text} for name, text in settings.items()]
 
 
 def report_of(stats: Any, registered: Any, settings: Any) -> Report:

@@ -128,9 +128,10 @@ def test_what_moves_is_shown_as_it_was_kept_and_never_as_it_is_today() -> None:
     one = worker("lives@h", -900, 9_000, busy=3, slots=4, queues="high", processed=900)
     [row] = workers_then(then())["workers"]
     assert (row["busy"], row["slots"], row["queues"], row["processed"]) == (None, None, None, None)
-    as_then = Worker(pk=one.pk, busy=1, slots=2, queues="high,low", processed=12, load=0.5)
+    looked = THEN + timedelta(seconds=3)
+    as_then = Worker(pk=one.pk, busy=1, slots=2, queues="high,low", processed=12, load=0.5, seen_at=looked)
     WorkerSample.objects.create(
-        at=THEN + timedelta(seconds=3), online=1, known=1, busy=1, slots=2, each=fleet.told([as_then])
+        at=looked, online=1, known=1, busy=1, slots=2, each=fleet.told([as_then], looked)
     )
     WorkerSample.objects.create(at=THEN + timedelta(seconds=57), online=1, known=1, busy=2, slots=2)
     [row] = workers_then(then())["workers"]
@@ -139,11 +140,22 @@ def test_what_moves_is_shown_as_it_was_kept_and_never_as_it_is_today() -> None:
 
 
 @pytest.mark.django_db
+def test_a_worker_that_was_silent_then_is_no_less_so_for_coming_back_since() -> None:
+    one, looked = worker("back@h", -900, 9_000), THEN + timedelta(seconds=50)
+    silent = Worker(pk=one.pk, seen_at=looked - timedelta(seconds=300))
+    WorkerSample.objects.create(at=looked, online=0, known=1, each=fleet.told([silent], looked))
+    [row] = workers_then(then())["workers"]
+    assert row["state"] == "dead"
+
+
+@pytest.mark.django_db
 def test_that_nobody_read_a_queue_is_said_only_where_it_is_known_who_was_there() -> None:
     sampled(50, 40)
     one = worker("lives@h", -900, 9_000, queues="low")
     assert queue_then("high", then())["verdict"] != "none"  # type: ignore[index]
-    WorkerSample.objects.create(at=THEN + timedelta(seconds=50), online=1, known=1, each=fleet.told([one]))
+    looked = THEN + timedelta(seconds=50)
+    as_then = Worker(pk=one.pk, queues="low", seen_at=looked)
+    WorkerSample.objects.create(at=looked, online=1, known=1, each=fleet.told([as_then], looked))
     assert queue_then("high", then())["verdict"] == "none"  # type: ignore[index]
 
 

@@ -60,17 +60,21 @@ def index(request: HttpRequest) -> HttpResponse:
     query = filters.query(cluster_id, user.get_username()) if readable else Query(cluster_id=cluster_id)
     page = reading.find(query, user, now)
     show = (filters.cleaned_data.get("show") or "open") if readable else "open"
+    # A page of several counts no more than its own rows.
+    is_whole = query.before is None and page.older is None
     context = {
         "filters": filters,
         "tabs": error_rows.tabs(page.counts, show, query.task),
         "show": show,
         "task": query.task,
         "rows": error_rows.rows(page.listed) if readable else [],
-        "lead": error_rows.lead(page.listed) if show == "open" and query.before is None else "",
+        "lead": error_rows.lead(page.listed) if show == "open" and is_whole else "",
         "first_page": query.before is None,
         "older": _asking(request, page.older),
-        "any": bool(page.counts.get("all")),
-        "never": not page.counts.get("all") and history.read_first_hour(cluster_id) is None,
+        "any": bool(page.counts.get("all") or query.task),
+        "never": not query.task
+        and not page.counts.get("all")
+        and history.read_first_hour(cluster_id) is None,
     }
     return render(request, "errors/list.html", context, status=200 if readable else 400)
 

@@ -18,7 +18,7 @@ from dashboard.addresses import READABLE, job_address
 from dashboard.job_buttons import buttons
 from dashboard.views.results import size_apart
 from dashboard.visitors import cluster_id_of, scope_of_visitor
-from jobs import dead_letters, history, live, search
+from jobs import dead_letters, history, live, scopes, search
 from jobs.errors.reading import same_as
 from jobs.models import Job, State
 
@@ -135,13 +135,14 @@ def _page_of(request: HttpRequest, key: dict[str, object]) -> HttpResponse:
     found = Job.objects.visible_to(request.user).select_related("payload").filter(**key).first()
     if found is None:
         return _missing(request)
-    frame = live.job(found, scope_of_visitor(request), timezone.now())
+    now, scope = timezone.now(), scope_of_visitor(request)
+    frame = live.job(found, scope, now)
     context = {
         "frame": frame,
         "buttons": buttons(request, found),
         "apart": size_apart(found),
         "letter": dead_letters.of_job(found),
-        "same": same_as(found, timezone.now()) if found.state == State.FAILED else None,
+        "same": same_as(found, scopes.named(scope), now) if found.state == State.FAILED else None,
     }
     return render(request, "jobs/detail.html", context)
 

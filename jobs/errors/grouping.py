@@ -18,7 +18,7 @@ from jobs.models import Attempt, Cluster, Error, ErrorCount, ErrorJob, Job, Stat
 from jobs.models.errors import ErrorStatus
 from jobs.store.turns import written
 
-AT_ONCE = 100
+AT_ONCE = 25
 # What else a task fails with, and whatever is beyond the second bound, is one error without a name.
 ERRORS_OF_A_TASK, MOST_ERRORS = 200, 20_000
 COUNTED = (
@@ -39,6 +39,13 @@ def group(cluster_id: int, most: int = AT_ONCE) -> int:
         _bring_up(cluster_id, sorted(set(marks.values())))
         Ungrouped.objects.filter(pk__in=list(marks)).delete()
     return len(marks)
+
+
+def leave_out(cluster_id: int) -> None:
+    """Forget the oldest mark: what it tells of can't be grouped."""
+    with written():
+        _wait_for_others(cluster_id)
+        Ungrouped.objects.filter(pk__in=[pk for pk, _ in _marks(cluster_id, 1)]).delete()
 
 
 def wake(cluster_id: int, now: datetime) -> int:
@@ -118,7 +125,7 @@ def _known(cluster_id: int, sightings: Iterable[Sighting]) -> dict[Key, Error]:
 
 
 def _locked(ids: Collection[int]) -> dict[int, Error]:
-    rows = Error.objects.select_for_update().filter(pk__in=ids) if ids else ()
+    rows = Error.objects.select_for_update().filter(pk__in=ids).order_by("pk") if ids else ()
     return {error.pk: error for error in rows}
 
 

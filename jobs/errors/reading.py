@@ -65,7 +65,11 @@ class Listed:
     @property
     def is_other(self) -> bool:
         """Whether it is of several causes."""
-        return self.error.fingerprint == other_of(self.error.task).fingerprint
+        return _is_other(self.error)
+
+
+def _is_other(error: Error) -> bool:
+    return error.fingerprint == other_of(error.task).fingerprint
 
 
 @dataclass(frozen=True)
@@ -85,9 +89,9 @@ def visible(user: AbstractBaseUser | AnonymousUser) -> Visible:
 def find(query: Query, user: AbstractBaseUser | AnonymousUser, now: datetime) -> Page:
     """The errors seen last of those asked for, a page of them. Three statements."""
     seen = visible(user).filter(cluster=query.cluster_id)
-    rows = seen.filter(status__in=VIEWS[query.view])
     if query.task:
-        rows = rows.filter(task=query.task)
+        seen = seen.filter(task=query.task)
+    rows = seen.filter(status__in=VIEWS[query.view])
     if query.assignee:
         rows = rows.filter(assignee=query.assignee)
     if query.before:
@@ -214,14 +218,18 @@ class Same:
     day: int
 
 
-def same_as(job: Job, now: datetime) -> Same | None:
-    """What a failed job shares with others; None if it is not grouped. Two statements."""
+def same_as(job: Job, scope: Scope, now: datetime) -> Same | None:
+    """What a failed job shares with others, as far as a scope shows that; None if it shares nothing known.
+
+    Two statements.
+    """
     link = ErrorJob.objects.filter(pk=job.pk).select_related("error").first()
-    if link is None:
+    error = link.error if link else None
+    if error is None or _is_other(error) or not scope.covers(error.task, error.queue):
         return None
     since = int((now - timedelta(hours=HOURS)).timestamp() // HOUR)
-    counts = ErrorCount.objects.filter(error=link.error_id, tier=HOUR, start__gt=since)
-    return Same(link.error, sum(counts.values_list("failed", flat=True)))
+    counts = ErrorCount.objects.filter(error=error, tier=HOUR, start__gt=since)
+    return Same(error, sum(counts.values_list("failed", flat=True)))
 
 
 def since_beginning(hours: Sequence[int], now: datetime) -> list[tuple[datetime, int]]:

@@ -19,6 +19,9 @@ class Migration(migrations.Migration):
                 ('told_at', models.DateTimeField(null=True)),
                 ('told', models.TextField(null=True)),
             ],
+            options={
+                'default_permissions': (),
+            },
         ),
         migrations.AddField(
             model_name='queuesample',

@@ -20,5 +20,8 @@ class WorkerReport(models.Model):
     told_at = models.DateTimeField(null=True)
     told = models.TextField(null=True)
 
+    class Meta:
+        default_permissions = ()
+
     def __str__(self) -> str:
         return f"report of worker {self.worker_id}"

@@ -56,7 +56,7 @@ function options(place) {
   return {
     ...size(place), tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
     legend: { show: false }, padding: [MARKS, 0, 0, 0],
-    cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false } },
+    cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false, dist: SLIP } },
     scales: { x: { time: true }, jobs: { range: aboveLane(10) }, age: { range: aboveLane(CALM) }, failed: { range: inLane } },
     series: [
       {},
@@ -127,9 +127,12 @@ function markChanges(plot) {
   ctx.restore();
 }
 
+// A click that slips by less is no drag; pixels.
+const SLIP = 10;
+
 // Dragging over a span asks for the system as it was at its end; without script the form in the bar does.
 function goBack(plot) {
-  if (!plot.select.width) return;
+  if (plot.select.width < SLIP) return;
   const times = plot.data[0], step = times[1] - times[0];
   const end = plot.posToVal(plot.select.left + plot.select.width, "x");
   const running = times.at(-1) - step;

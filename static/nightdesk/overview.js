@@ -10,7 +10,7 @@ const chart = document.getElementById("chart");
 const draw = chart ? drawChart(chart, JSON.parse(document.getElementById("chart-data").textContent)) : () => {};
 
 const reading = () => document.activeElement?.matches("#story textarea");
-const askForStory = asker("story", { mustWait: reading, after: () => { offerCopies(); draw(); } });
+const askForStory = asker("story", { least: 10_000, mustWait: reading, after: () => { offerCopies(); draw(); } });
 
 function show(frame) {
   // The first job turns the first steps into the live overview, which has other parts.

@@ -70,6 +70,8 @@ class BulkPreview:
             raise Refused("deed", _("This can't be done to many jobs at once."))
         if bool(self.jobs) == bool(self.filter):
             raise Refused("set", _("Choose jobs, or a filter: one of the two."))
+        if self.error is not None and self.error < 1:
+            raise Refused("set", _("There is no such error."))
         if len(self.jobs) > MOST_CHOSEN:
             raise Refused("set", _("At most %(most)d jobs can be chosen one by one.") % {"most": MOST_CHOSEN})
         if self.state and self.state not in State.values:

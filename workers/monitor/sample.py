@@ -134,7 +134,7 @@ def sample_workers(now: datetime, *, each: bool = False) -> None:
         known=len(known),
         busy=_sum_if_known(busy),
         slots=_sum_if_known(slots),
-        each=told(known) if each else None,
+        each=told(known, now) if each else None,
     )
 
 
