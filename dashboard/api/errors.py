@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest
@@ -21,9 +22,46 @@ from jobs.models import Error
 router = Router()
 
 
+class ErrorTold(schemas.Told):
+    """Failed jobs of one cause. `status` is unresolved, regressed, resolved or ignored; `times` counts all of
+    its jobs, `quarter` those of 15 minutes, `hour` of one, `hours` of each of 24, the running one last."""
+
+    id: int
+    fingerprint: str
+    task: str
+    queue: str
+    exception: str
+    message: str | None
+    frame: str | None
+    status: str
+    times: int
+    quarter: int
+    hour: int
+    hours: list[int]
+    first_at: datetime
+    last_at: datetime
+    first_release: str | None
+    last_release: str | None
+    last_job: int | None
+    resolved_at: datetime | None
+    resolved_by: str
+    ignored_until: datetime | None
+    ignored_above: int | None
+    returned_at: datetime | None
+    assignee: str
+    note: str
+
+
+class ErrorsTold(schemas.Told):
+    """A page, those seen last first. `next` is the cursor of the following one."""
+
+    errors: list[ErrorTold]
+    next: str | None
+
+
 @router.get(
     "/errors",
-    response=schemas.Errors,
+    response=ErrorsTold,
     tags=["errors"],
     summary="Failures by their cause, those seen last first",
 )
@@ -43,7 +81,7 @@ def list_errors(request: HttpRequest, asked: Query[ErrorsAsked]) -> dict[str, An
     return {"errors": [_told(row) for row in rows], "next": cursor_of(page.older)}
 
 
-@router.get("/errors/{int:error_id}", response=schemas.Error, tags=["errors"], summary="An error")
+@router.get("/errors/{int:error_id}", response=ErrorTold, tags=["errors"], summary="An error")
 def error(request: HttpRequest, error_id: int) -> dict[str, Any]:
     """With how many jobs it took lately; its jobs are `/jobs?error=`."""
     scope_of(request)
@@ -55,8 +93,6 @@ def error(request: HttpRequest, error_id: int) -> dict[str, Any]:
 
 
 def _told(row: Listed) -> dict[str, Any]:
-    facts = {
-        name: getattr(row.error, name) for name in schemas.Error.model_fields if hasattr(row.error, name)
-    }
+    facts = {name: getattr(row.error, name) for name in ErrorTold.model_fields if hasattr(row.error, name)}
     lately = {"quarter": row.quarter, "hour": row.hour, "hours": list(row.hours)}
     return {**facts, **lately, "message": row.error.message or None, "frame": row.error.frame or None}

@@ -352,43 +352,6 @@ class DeadLetters(Told):
     more: bool
 
 
-class Error(Told):
-    """Failed jobs of one cause. `status` is unresolved, regressed, resolved or ignored; `times` counts all of
-    its jobs, `quarter` those of 15 minutes, `hour` of one, `hours` of each of 24, the running one last."""
-
-    id: int
-    fingerprint: str
-    task: str
-    queue: str
-    exception: str
-    message: str | None
-    frame: str | None
-    status: str
-    times: int
-    quarter: int
-    hour: int
-    hours: list[int]
-    first_at: datetime
-    last_at: datetime
-    first_release: str | None
-    last_release: str | None
-    last_job: int | None
-    resolved_at: datetime | None
-    resolved_by: str
-    ignored_until: datetime | None
-    ignored_above: int | None
-    returned_at: datetime | None
-    assignee: str
-    note: str
-
-
-class Errors(Told):
-    """A page, those seen last first. `next` is the cursor of the following one."""
-
-    errors: list[Error]
-    next: str | None
-
-
 class Health(Told):
     """Whether the whole works; each check with the moment at which it was last known."""
 
