@@ -102,7 +102,8 @@ def _jobs(text: str, asker: Asker) -> list[Found]:
     rows = Job.objects.visible_to(asker.user).filter(cluster=asker.cluster_id).select_related("cluster")
     begins = text.lower()
     if BEGINNING.fullmatch(begins):
-        beyond = begins[:-1] + chr(ord(begins[-1]) + 1)
+        # What may follow is a digit, a letter up to f or a dash: in any order of signs before "g".
+        beyond = begins + "g"
         near = rows.filter(task_id__gte=begins, task_id__lt=beyond).order_by("task_id")[:MOST]
         found = [job for job in near if job.task_id.startswith(begins)]
     else:

@@ -25,7 +25,7 @@ LONGEST_LIST = 100
 
 
 def overview(cluster_id: int, scope: str, now: datetime, memory: Memory | None = None) -> dict[str, Any]:
-    """The `overview` dict of docs/frames.md. At most 11 statements, whatever the number of rows."""
+    """The `overview` dict of docs/frames.md. At most 12 statements, whatever the number of rows."""
     seen = look(cluster_id, now, memory if memory is not None else Memory(), scopes.named(scope))
     queues, alerts = queue_rows(seen), attending.read_alerts(cluster_id, seen.scope, now)
     found = attending.attention_of(seen, queues, alerts)

@@ -241,6 +241,14 @@ def read_parts(
     return found
 
 
+def read_counts(cluster_id: int, scope: Scope, task: str, span: Span) -> Counts:
+    """All that one task did, however many buckets that is; one statement."""
+    rows = Bucket.objects.within(scope).filter(span.of_few(), cluster=cluster_id, task=task)
+    sums = {name: Sum(name) for name in COLUMNS} | {"stopped": Sum(STOPPED)}
+    told = rows.order_by().aggregate(**{f"{name}_": of for name, of in sums.items()})
+    return Counts(*(count or 0 for count in told.values()))
+
+
 def read_first_days(
     cluster_id: int, scope: Scope, tasks: Collection[str], now: float, days: int
 ) -> dict[str, int]:

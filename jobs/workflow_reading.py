@@ -21,6 +21,8 @@ WINDOW, SHOWN = 2_000, 30
 # Jobs that are counted for all workflows of a page together.
 MOST_COUNTED = 30_000
 MOST_LIVES = 500
+# A job's retry, the retry of that, and so on: one statement each.
+MOST_GENERATIONS = 5
 COLUMNS = (
     "id", "task_id", "task", "queue", "state", "verdict", "root_id", "parent_id", "group_id", "retry_of",
     "published_at", "started_at", "ended_at",
@@ -37,11 +39,11 @@ class Found:
 
 
 def read(key: str, cluster_id: int, scope: Scope) -> Found | None:
-    """The workflow of this id, a root's or a group's; None if none is to be seen. At most six statements."""
+    """The workflow of this id, a root's or a group's; None if none is to be seen. At most ten statements."""
     jobs = Job.objects.within(scope).filter(cluster=cluster_id)
     first = _members(jobs.filter(task_id=key), 1)
     root = first[0] if first else None
-    if root is not None and (whole := _whole_of(root)) != key:
+    if root is not None and (whole := _whole_of(root)) != key and not _leads_back(jobs, whole, key):
         return Found(moved=whole)
     if root is None and (of_group := _members(jobs.filter(group_id=key), MOST_MEMBERS + 1)):
         return _of_group(jobs, of_group)
@@ -49,6 +51,11 @@ def read(key: str, cluster_id: int, scope: Scope) -> Found | None:
     if root is None and not followers:
         return None
     return _with_lives(jobs, [*first, *followers])
+
+
+def _leads_back(jobs: Any, whole: str, key: str) -> bool:
+    """Whether odd events have two jobs say of each other that it is the root."""
+    return any(_whole_of(job) == key for job in _members(jobs.filter(task_id=whole), 1))
 
 
 def _whole_of(job: Member) -> str:
@@ -75,11 +82,17 @@ def _of_group(jobs: Any, members: list[Member]) -> Found:
 
 
 def _with_lives(jobs: Any, members: list[Member]) -> Found:
-    """With the second lives of those that failed."""
-    failed = [one.task_id for one in members if one.state in ("failed", "rejected", "revoked")]
-    lives = _members(jobs.filter(retry_of__in=failed[:MOST_LIVES]), MOST_MEMBERS) if failed else []
-    whole = list({one.id: one for one in [*members, *lives]}.values())
-    return Found(whole[:MOST_MEMBERS], more=len(whole) > MOST_MEMBERS)
+    """With the second lives of those that failed, the lives of these, and so on."""
+    whole, fresh = {one.id: one for one in members}, members
+    for _ in range(MOST_GENERATIONS):
+        failed = [one.task_id for one in fresh if one.state in ("failed", "rejected", "revoked")]
+        if not failed:
+            break
+        lives = _members(jobs.filter(retry_of__in=failed[:MOST_LIVES]), MOST_MEMBERS)
+        fresh = [one for one in lives if one.id not in whole]
+        whole |= {one.id: one for one in fresh}
+    known = list(whole.values())
+    return Found(known[:MOST_MEMBERS], more=len(known) > MOST_MEMBERS)
 
 
 def _members(rows: Any, most: int) -> list[Member]:
@@ -218,5 +231,7 @@ def _add(found: Mapping[str, Summary], rows: Any, name: str) -> int:
 
 
 def failed_of(members: Collection[Member], healed: Collection[str]) -> list[str]:
-    """The task ids of those that failed and have not succeeded since."""
-    return [one.task_id for one in members if one.state == "failed" and one.task_id not in healed]
+    """The task ids of those that failed and have not succeeded since: of a job and its retries, the last."""
+    again = {one.retry_of for one in members if one.retry_of and one.state == "failed"}
+    gone = again.union(healed)
+    return [one.task_id for one in members if one.state == "failed" and one.task_id not in gone]

@@ -18,7 +18,7 @@ from dashboard import context
 from dashboard.api import door
 from jobs.allowance import Grant
 from jobs.history import Memory
-from jobs.models import Action, Alert, Bulk, Channel, DeadLetter, Job, Rule, Trigger, Worker
+from jobs.models import Action, Alert, Bulk, Channel, DeadLetter, Error, Job, Rule, Trigger, Worker
 from tests.api import token_of
 from tests.plenty import fill
 
@@ -31,6 +31,7 @@ OTHERS = ("/admin/", "/metrics")
 ROWS: Mapping[str, Any] = {
     "job_id": Job,
     "bulk_id": Bulk,
+    "error_id": Error,
     "letter_id": DeadLetter,
     "worker_id": Worker,
     "alert_id": Alert,
@@ -40,7 +41,13 @@ ROWS: Mapping[str, Any] = {
     "trigger_id": Trigger,
     "action_id": Action,
 }
-NAMES = {"task_id": "task_id-1", "queues": "queue-1", "workers": "name-1"}
+NAMES = {
+    "task_id": "task_id-1",
+    "queues": "queue-1",
+    "workers": "name-1",
+    "tasks": "task-1",
+    "workflows": "task_id-1",
+}
 PART = re.compile(r"<(?:\w+:)?(\w+)>")
 
 pytestmark = pytest.mark.django_db

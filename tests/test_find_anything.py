@@ -125,7 +125,7 @@ def test_whatever_is_typed_is_only_text(visitor: Client, text: str) -> None:
 def test_finding_works_as_a_page_without_script(visitor: Client) -> None:
     seed(timezone.now())
     page = visitor.get("/find/", {"q": "sync"}).content.decode()
-    assert 'href="/jobs/?task=workers.demo.tasks.sync_product"' in page
+    assert 'href="/tasks/workers.demo.tasks.sync_product/"' in page
     assert "Nothing of that name" in visitor.get("/find/", {"q": "zz"}).content.decode()
 
 

@@ -13,8 +13,6 @@ from dashboard.alert_rows import Asked
 from dashboard.context import memory
 from dashboard.visitors import cluster_id_of, scope_of_visitor, user_of
 from jobs import live
-from jobs.alert_frame import count
-from jobs.scopes import named
 
 # As many as stand beside each other on a screen.
 MOST = 8
@@ -29,7 +27,7 @@ def index(request: HttpRequest) -> HttpResponse:
     frame = live.overview(cluster_id, scope, now, memory)
     context = {
         "frame": frame,
-        "counts": count(cluster_id, named(scope), now) | {"monitor": frame["record"]["monitor"]},
+        "counts": frame["alerts"] | {"monitor": frame["record"]["monitor"]},
         "rows": standing.firing[:MOST],
         "more": max(0, len(standing.firing) + standing.left_out - MOST),
     }

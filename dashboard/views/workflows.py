@@ -73,13 +73,14 @@ def detail(request: HttpRequest, key: str) -> HttpResponse:
     healed = workflows.mended(found.members)
     rows = workflows.rows(found.members)
     states = Counter(one.state for one in found.members)
+    gone = Counter(one.state for one in found.members if one.task_id in healed)
     context = {
         "key": key,
-        "state": workflows.state_of(states - Counter({"failed": len(healed)})),
+        "state": workflows.state_of(states - gone),
         "counts": _counts(states),
         "total": len(found.members),
         "more": found.more,
-        "mended": len(healed),
+        "mended": gone["failed"] + gone["rejected"],
         "failed": len(failed_of(found.members, healed)),
         "most_chosen": MOST_CHOSEN,
         "name": next((one.task for one in found.members if one.task_id == key), None),

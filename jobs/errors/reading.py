@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from django.db.models import Count, Q
+from django.db.models import Count, OuterRef, Q, Subquery, Sum
 
 from jobs.errors.fingerprints import other_of
 from jobs.models import Attempt, Cluster, Error, ErrorCount, ErrorJob, Job, Visible
@@ -221,15 +221,16 @@ class Same:
 def same_as(job: Job, scope: Scope, now: datetime) -> Same | None:
     """What a failed job shares with others, as far as a scope shows that; None if it shares nothing known.
 
-    Two statements.
+    One statement.
     """
-    link = ErrorJob.objects.filter(pk=job.pk).select_related("error").first()
-    error = link.error if link else None
+    since = int((now - timedelta(hours=HOURS)).timestamp() // HOUR)
+    counts = ErrorCount.objects.filter(error=OuterRef("pk"), tier=HOUR, start__gt=since).order_by()
+    day = Subquery(counts.values("error").annotate(day=Sum("failed")).values("day"))
+    of_job = Error.objects.filter(pk__in=ErrorJob.objects.filter(pk=job.pk).values("error"))
+    error = of_job.annotate(day=day).first()
     if error is None or _is_other(error) or not scope.covers(error.task, error.queue):
         return None
-    since = int((now - timedelta(hours=HOURS)).timestamp() // HOUR)
-    counts = ErrorCount.objects.filter(error=error, tier=HOUR, start__gt=since)
-    return Same(error, sum(counts.values_list("failed", flat=True)))
+    return Same(error, error.day or 0)
 
 
 def since_beginning(hours: Sequence[int], now: datetime) -> list[tuple[datetime, int]]:

@@ -38,6 +38,8 @@ function openPalette() {
   here = [...document.querySelectorAll(BUTTONS)].filter((button) => button.checkVisibility())
     .map((button) => ({ name: button.textContent.trim(), kind: palette.dataset.here, button }));
   palette.showModal();
+  place = -1;
+  list.replaceChildren();
   box.select();
   look();
 }
@@ -52,7 +54,8 @@ async function look() {
   const shown = [...here.filter(({ name }) => name.toLowerCase().includes(wanted)), ...found];
   list.replaceChildren(...shown.map(option));
   told.textContent = told.dataset[answer?.ok ? (shown.length ? "some" : "none") : "silent"].replace("{n}", shown.length);
-  choose(0);
+  // Nothing is chosen before anything is asked for: Enter alone must do nothing of this page.
+  if (wanted) choose(0); else place = -1;
 }
 
 function option({ name, kind, address, button }, at) {
@@ -78,7 +81,7 @@ document.addEventListener("click", (event) => {
   if (opens) { event.preventDefault(); deeds[opens](); }
 });
 // What was found is of earlier letters: until the answer is there, Enter asks for the page of the box instead.
-box.addEventListener("input", () => { place = -1; clearTimeout(wait); wait = setTimeout(look, WAIT); });
+box.addEventListener("input", () => { asked += 1; place = -1; clearTimeout(wait); wait = setTimeout(look, WAIT); });
 box.addEventListener("keydown", (event) => {
   const by = { ArrowDown: 1, ArrowUp: -1 }[event.key], goes = event.key === "Enter" && list.children[place];
   if (by || goes) event.preventDefault();

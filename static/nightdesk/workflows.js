@@ -2,4 +2,4 @@
 import { asker } from "./again.js";
 import { shell } from "./shell.js";
 
-shell(asker("workflows", { mustWait: () => !getSelection().isCollapsed }));
+shell(asker("workflows", { least: 10000, mustWait: () => !getSelection().isCollapsed }));

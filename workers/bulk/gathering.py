@@ -14,12 +14,14 @@ from typing import Any
 import orjson
 from django.contrib.auth.models import User
 from django.db.models.functions import Substr
+from django.utils.translation import gettext as _
 
 from jobs import search
 from jobs.bulks import Preview
 from jobs.loading import chunks
-from jobs.models import Bulk, BulkItem, Job, Payload
-from jobs.models.bulk import BulkState, ItemOutcome
+from jobs.models import Bulk, BulkItem, Job, Payload, State
+from jobs.models.bulk import BulkState, Deed, ItemOutcome
+from jobs.perform import Refused
 from jobs.store.turns import written
 from workers.bulk.deeds import DEEDS, Doing
 
@@ -96,7 +98,7 @@ def _items(bulk: Bulk, ids: Sequence[int], preview: Preview, doing: Doing) -> It
     for chunk in chunks(ids):
         payloads = _payloads(chunk) if doing.reads_payload else {}
         jobs = list(Job.objects.filter(pk__in=chunk))
-        again = doing.why_not_again(jobs)
+        again = _retried_since(bulk, jobs) | doing.why_not_again(jobs)
         for job in jobs:
             refusal = doing.why_not(job, payloads.get(job.pk)) or again.get(job.pk)
             preview.count(job.pk, job.state, job.task, job.queue, str(refusal or ""))
@@ -104,6 +106,19 @@ def _items(bulk: Bulk, ids: Sequence[int], preview: Preview, doing: Doing) -> It
             if refusal is not None:
                 item.outcome, item.detail = ItemOutcome.REFUSED, str(refusal)[:500]
             yield item
+
+
+def _retried_since(bulk: Bulk, jobs: Sequence[Job]) -> dict[int, Refused]:
+    """Of a set made by a filter: jobs whose retry failed as well. That one is retried, if the filter has it;
+    both would be the same work twice."""
+    if bulk.deed != Deed.RETRY or not orjson.loads(bulk.filter or "{}"):
+        return {}
+    lives = Job.objects.filter(
+        cluster=bulk.cluster_id, retry_of__in=[job.task_id for job in jobs], state=State.FAILED
+    )
+    again = set(lives.values_list("retry_of", flat=True))
+    why = Refused("retried", _("It was retried already, and the retry failed: retry that one."))
+    return {job.pk: why for job in jobs if job.task_id in again}
 
 
 def _payloads(ids: Sequence[int]) -> Mapping[int, Payload]:
