@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from jobs.models import Action, Cluster, DeadLetter, Job, Visible
+from django.db.models import OuterRef, Subquery
+
+from jobs.models import Action, Cluster, DeadLetter, Visible
 from jobs.models.dead import Settled
 from jobs.scopes import Scope, scope_of
 
@@ -118,6 +120,13 @@ def retried(made: Mapping[int, str], action: Action) -> None:
         settle(letters, Settled.REQUEUED, action, letters)
 
 
-def of_job(job: Job) -> DeadLetter | None:
-    """The open letter of a job, if it has one."""
-    return DeadLetter.objects.filter(job_id=job.pk, settled=Settled.OPEN).first()
+def with_letters(jobs: Visible) -> Visible:
+    """The same jobs, each with what `of_job` needs to know of its open letter: no statement of its own."""
+    open_ones = DeadLetter.objects.filter(job_id=OuterRef("pk"), settled=Settled.OPEN).order_by("pk")
+    number, why = (Subquery(open_ones.values(name)[:1]) for name in ("pk", "why"))
+    return jobs.annotate(letter_id=number, letter_why=why)
+
+
+def of_job(job: Any) -> DeadLetter | None:
+    """The open letter of a job that was read `with_letters`, if it has one: its number, and why."""
+    return None if job.letter_id is None else DeadLetter(pk=job.letter_id, why=job.letter_why)

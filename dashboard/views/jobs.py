@@ -132,7 +132,8 @@ def detail_by_number(request: HttpRequest, job_id: int) -> HttpResponse:
 
 
 def _page_of(request: HttpRequest, key: dict[str, object]) -> HttpResponse:
-    found = Job.objects.visible_to(request.user).select_related("payload").filter(**key).first()
+    jobs = dead_letters.with_letters(Job.objects.visible_to(request.user).filter(**key))
+    found = jobs.select_related("payload").first()
     if found is None:
         return _missing(request)
     now, scope = timezone.now(), scope_of_visitor(request)
