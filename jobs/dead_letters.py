@@ -124,7 +124,8 @@ def with_letters(jobs: Visible) -> Visible:
     """The same jobs, each with what `of_job` needs to know of its open letter: no statement of its own."""
     open_ones = DeadLetter.objects.filter(job_id=OuterRef("pk"), settled=Settled.OPEN).order_by("pk")
     number, why = (Subquery(open_ones.values(name)[:1]) for name in ("pk", "why"))
-    return jobs.annotate(letter_id=number, letter_why=why)
+    found: Visible = jobs.annotate(letter_id=number, letter_why=why)
+    return found
 
 
 def of_job(job: Any) -> DeadLetter | None:

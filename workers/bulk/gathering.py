@@ -98,7 +98,7 @@ def _items(bulk: Bulk, ids: Sequence[int], preview: Preview, doing: Doing) -> It
     for chunk in chunks(ids):
         payloads = _payloads(chunk) if doing.reads_payload else {}
         jobs = list(Job.objects.filter(pk__in=chunk))
-        again = _retried_since(bulk, jobs) | doing.why_not_again(jobs)
+        again = {**_retried_since(bulk, jobs), **doing.why_not_again(jobs)}
         for job in jobs:
             refusal = doing.why_not(job, payloads.get(job.pk)) or again.get(job.pk)
             preview.count(job.pk, job.state, job.task, job.queue, str(refusal or ""))
