@@ -147,8 +147,9 @@ def trend(part: Part, bars: Sequence[int], bar: int, began: int | None) -> Frame
 def _first(day: int | None, at: float, days: int) -> Frame:
     """When a task was first heard of: `at` in seconds; `earlier` where it was before what was looked at."""
     if day is None:
-        return {"at": None, "earlier": False}
-    return {"at": day * Bucket.DAY, "earlier": day <= int(at // Bucket.DAY) - days + 1}
+        return {"at": None, "earlier": False, "today": False}
+    today = int(at // Bucket.DAY)
+    return {"at": day * Bucket.DAY, "earlier": day <= today - days + 1, "today": day == today}
 
 
 def _readers(workers: Iterable[tuple[Worker, WorkerState]]) -> Mapping[str, set[str]]:

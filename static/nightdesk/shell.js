@@ -22,8 +22,8 @@ export function shell(onFrame = () => {}) {
 
 // Frames of most topics tell what is counted beside the navigation.
 function count(frame) {
-  const side = document.querySelector(".side ul");
-  if (side && "dead_letters" in frame) bind(side, frame);
+  if (!("dead_letters" in frame)) return;
+  for (const place of document.querySelectorAll(".side :is(.tally, .errors-count)")) bind(place, frame);
 }
 
 // How many alerts fire stands in the side, in the title and on the icon.

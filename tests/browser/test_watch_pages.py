@@ -16,7 +16,9 @@ from playwright.sync_api import Page, expect
 
 from jobs import live
 from jobs.models import Cluster, Job, Payload, Standing
+from jobs.models.alerts import Kind
 from tests import tasks
+from tests.alerting import a_rule, an_alert
 from tests.browser.chromium import Browser
 from tests.browser.conftest import Site, sign_in
 from tests.harness import Installation
@@ -43,6 +45,18 @@ def publish(frame: dict[str, Any]) -> None:
 def assert_fresh(page: Page, state: str) -> None:
     """What the bar says of the page: "live", or "stale" with since when."""
     expect(page.locator("#fresh")).to_have_attribute("data-fresh", state, timeout=30_000)
+
+
+def test_frames_of_figures_leave_the_count_of_alerts_alone(visit: Visit) -> None:
+    seed(timezone.now())
+    an_alert(a_rule(Kind.DEPTH), timezone.now(), "high", queue="high")
+    page = visit()
+    assert_fresh(page, "live")
+    frame = overview()
+    frame["figures"]["rate"]["now"] = 123_456.0
+    publish(frame)
+    expect(page.locator("#figure-rate .value")).to_have_text("123K")
+    expect(page.locator(".side .alerts-count")).to_be_visible()
 
 
 def test_numbers_rows_and_words_follow_the_frames(visit: Visit) -> None:
