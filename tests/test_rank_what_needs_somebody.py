@@ -90,9 +90,15 @@ def test_a_queue_whose_workers_are_just_starting_is_not_told() -> None:
 
 
 def test_workers_that_are_gone_are_one_row() -> None:
-    gone = [worker("a@h", 90.0, 2), worker("b@h", 60.0, 3), worker("c@h", 60.0, None)]
+    gone = [worker("a@h", 90.0, 2), worker("b@h", 60.0, 3), worker("c@h", 60.0, 0)]
     (need,) = attention(Facts(AT, dead=gone), []).needs
     assert (need.name, need.facts["workers"], need.facts["value"], need.since) == ("a@h", 3, 5, AT - 90)
+
+
+def test_what_ran_on_workers_that_are_gone_is_not_known_if_one_of_them_never_told() -> None:
+    gone = [worker("a@h", 90.0, 2), worker("c@h", 60.0, None)]
+    (need,) = attention(Facts(AT, dead=gone), []).needs
+    assert (need.facts["workers"], need.facts["value"]) == (2, None)
 
 
 def test_what_nobody_can_tell_of_workers_that_are_gone_is_not_nothing() -> None:

@@ -149,7 +149,7 @@ def test_a_theme_that_was_chosen_stays(visit: Visit) -> None:
     page = visit("/", color_scheme="light")
     paper = "getComputedStyle(document.body).backgroundColor"
     light = page.evaluate(paper)
-    page.locator(".account summary").click()
+    page.locator(".account .who").click()
     page.get_by_role("button", name="Dark").click()
     dark = page.evaluate(paper)
     assert dark != light
@@ -159,7 +159,7 @@ def test_a_theme_that_was_chosen_stays(visit: Visit) -> None:
 
 def test_signing_out_is_a_button_away(visit: Visit) -> None:
     page = visit()
-    page.locator(".account summary").click()
+    page.locator(".account .who").click()
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("Password")).to_be_visible()
     page.goto("/jobs/")

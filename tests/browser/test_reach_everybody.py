@@ -99,7 +99,7 @@ def test_what_opens_over_a_page_has_no_fault_either(visit: Visit) -> None:
             expect(page.locator("#palette [role=option]").first).to_be_visible()
         found += faults_in_all_looks(page)
         page.keyboard.press("Escape")
-    page.locator(".account summary").click()
+    page.locator(".account .who").click()
     found += [*faults_in_all_looks(page), *too_wide(page)]
     assert found == [], "\n".join(found)
 

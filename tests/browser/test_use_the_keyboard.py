@@ -110,7 +110,7 @@ def test_single_keys_can_be_switched_off_and_stay_off(visit: Visit) -> None:
     page.keyboard.press("Control+k")
     expect(page.get_by_role("dialog", name="Find")).to_be_visible()
     page.keyboard.press("Escape")
-    page.locator(".account summary").click()
+    page.locator(".account .who").click()
     page.get_by_role("button", name="Keys").click()
     expect(sheet.get_by_role("checkbox")).not_to_be_checked()
 
