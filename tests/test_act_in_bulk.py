@@ -511,6 +511,23 @@ def test_a_database_that_is_away_is_no_fault_of_a_bulk(ana: User, monkeypatch: p
         runner.work(1.0)
 
 
+def test_of_a_job_and_its_retry_that_failed_too_a_filter_takes_the_retry(ana: User) -> None:
+    (job,) = made(1)
+    Job.objects.create(
+        task_id="again", retry_of=job.task_id, state="failed", task=job.task, queue=job.queue,
+        seen_at=timezone.now(),
+    )  # fmt: skip
+    bulk = previewed(ana, state="failed")
+    assert dict(bulk.items.values_list("task_id", "outcome")).get(job.task_id) == "refused"
+    reasons = Preview.read(bulk.preview).reasons
+    assert reasons["It was retried already, and the retry failed: retry that one."] == 1
+
+
+def test_an_error_that_cannot_be_is_no_filter_that_takes_all(ana: User) -> None:
+    made(2)
+    assert perform(Actor(ana, "page"), BulkPreview("retry", state="failed", error=0)).refusal == "set"
+
+
 def test_what_a_bulk_has_retried_is_retried_by_no_other_until_it_has_failed_again(ana: User) -> None:
     jobs = made(4)
     first, second = begun(ana, state="failed"), begun(ana, state="failed")

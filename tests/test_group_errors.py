@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,13 +15,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 from jobs.errors import grouping
-from jobs.errors.fingerprints import LONGEST_MESSAGE, UNKNOWN, cause_of, normalised
+from jobs.errors.fingerprints import LONGEST_MESSAGE, UNKNOWN, Cause, cause_of, normalised
 from jobs.errors.grouping import group, wake
 from jobs.forgetting import forget_jobs, forget_rows, rows_over
 from jobs.models import Bucket, Cluster, Error, ErrorCount, ErrorJob, Job, Ungrouped
 from jobs.record import Record
 from jobs.retention import Retention
 from tests.stream import START, entries_of, entry_of, raw
+from workers.monitor.errors import Grouping
 
 TRACEBACK = """Traceback (most recent call last):
   File "/venv/lib/python3.12/site-packages/celery/app/trace.py", line 479, in trace_task
@@ -312,3 +314,21 @@ def test_errors_and_counts_are_forgotten_in_their_time_and_jobs_take_their_place
     assert not Error.objects.exists()
     record(raw("task-failed", "latest", 6.0, delivery=9, exception="Boom('x')"))
     assert dict(Error.objects.values_list("exception", "times")) == {"Boom": 1}
+
+
+@pytest.mark.django_db
+def test_a_failure_that_cannot_be_grouped_is_left_out_and_the_others_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    record(*failing("a", "One('x')"), *failing("odd", "Odd('x')"), *failing("b", "Two('x')"), grouped=False)
+
+    def refuses(task: str | None, exception: str | None, traceback: str | None) -> Cause:
+        if exception == "Odd('x')":
+            raise ValueError("nobody has thought of this")
+        return cause_of(task, exception, traceback)
+
+    monkeypatch.setattr("jobs.errors.grouping.cause_of", refuses)
+    stop = threading.Event()
+    Grouping(lambda: True)._round(stop)
+    assert set(Error.objects.values_list("exception", flat=True)) == {"One", "Two"}
+    assert not Ungrouped.objects.exists()

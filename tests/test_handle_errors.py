@@ -144,6 +144,21 @@ def test_a_list_of_many_goes_on(visitor: Client, monkeypatch: pytest.MonkeyPatch
     assert len(seen) == 5
 
 
+def test_what_a_list_of_one_task_counts_is_of_that_task(visitor: Client) -> None:
+    now_record(*failing("a", task="shop.a"), *failing("b", task="shop.b"))
+    answer = visitor.get("/errors/?task=shop.a")
+    assert {tab.count for tab in answer.context["tabs"]} <= {None, 0, 1}
+
+
+def test_a_list_of_several_pages_counts_no_page_as_all(
+    visitor: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.errors.reading.PAGE_SIZE", 1)
+    now_record(*failing("a", "One('x')"), *failing("b", "Two('x')"))
+    assert "are new." not in page(visitor, "/errors/")
+    assert "is new." not in page(visitor, "/errors/")
+
+
 @pytest.mark.parametrize("asked", ["?show=nope", "?before=x", "?before=99999999999999999.1"])
 def test_a_question_that_cannot_be_read_says_so(visitor: Client, asked: str) -> None:
     assert "The filter can't be read" in page(visitor, f"/errors/{asked}", 400)
@@ -320,6 +335,18 @@ def test_errors_beyond_a_reach_are_nowhere(client: Client) -> None:
     frame = live.frame(live.topic_named("queues", scope), Cluster.DEFAULT_ID, timezone.now())
     assert frame is not None
     assert frame["new_errors"] == 1
+
+
+def test_a_job_says_nothing_of_an_error_beyond_a_reach_or_of_several_causes(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.errors.grouping.MOST_ERRORS", 0)
+    now_record(*failing("a", queue="high"), *failing("b", queue="low"))
+    bo = person("bo")
+    Reach.objects.create(user=bo, queues="high")
+    client.force_login(bo)
+    assert ErrorJob.objects.count() == 2
+    assert "Same error" not in page(client, "/jobs/a/")
 
 
 def test_who_may_not_see_what_jobs_carry_sees_the_type_alone(client: Client) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.utils import timezone
 from hypothesis import given
@@ -93,6 +93,27 @@ def test_what_it_says_is_shown_without_its_secrets(visitor: Client) -> None:
     assert "hush" not in said
     for told in ("shop.pay", "10/m", "task_time_limit", "2.0", "cache:6379", "[hidden]"):
         assert told in said.replace("\xa0", " "), told
+
+
+@pytest.mark.django_db
+def test_a_task_or_setting_of_any_name_can_be_shown(visitor: Client) -> None:
+    worker(pid=4102)
+    look(Told(stats={**STATS, "total": {"items": 3}}, conf={"items": 1, "keys": 2}))
+    said = visitor.get("/workers/w@h/").content.decode()
+    assert 'title="items">items</span>' in said
+    assert "<code>keys</code>" in said
+
+
+@pytest.mark.django_db
+def test_the_configuration_is_not_for_who_may_not_read_what_schedules_carry(client: Client) -> None:
+    worker(pid=4102)
+    look(Told(conf={"beat_schedule": {"nightly": {"args": ["card 4111"]}}}))
+    guest = User.objects.create_user("guest")
+    guest.user_permissions.add(Permission.objects.get(codename="view_record"))
+    client.force_login(guest)
+    said = client.get("/workers/w@h/").content.decode()
+    assert "shop.pay" in said
+    assert "4111" not in said
 
 
 @pytest.mark.django_db

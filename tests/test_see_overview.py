@@ -330,6 +330,41 @@ def test_what_changed_in_two_hours_is_told_the_latest_first() -> None:
     ]
 
 
+def test_while_nobody_listens_no_worker_is_told_to_have_gone_silent() -> None:
+    heartbeat("monitor", seconds_ago=65)
+    worker("w@h", silent=65)
+    found = frame()
+    assert found["word"] == "blind"
+    assert [change["what"] for change in found["changes"]] == ["worker online"]
+
+
+def test_a_gap_of_unknown_size_is_not_told_as_nothing() -> None:
+    heartbeat("monitor")
+    Gap.objects.create(source="s", reason="cap", began_at=ago(90), ended_at=ago(60), lost=None)
+    (row,) = frame()["needs"]["rows"]
+    assert (row["what"], row["facts"]["value"]) == ("gap", None)
+
+
+def test_a_worker_whose_successor_said_goodbye_is_missed_by_nobody() -> None:
+    heartbeat("monitor")
+    worker("w@h", silent=9_000)
+    Worker.objects.create(
+        producer="second", name="w@h", seen_at=ago(300), online_at=ago(8_000), offline_at=ago(300)
+    )
+    found = frame()
+    assert (found["workers"], found["needs"]["rows"]) == ([], [])
+
+
+def test_what_is_silenced_hides_only_what_it_tells_of() -> None:
+    heartbeat("monitor")
+    worker("w@h", queues="high")
+    fires("depth", about="queue", key="low", queue="low", severity="info", silenced_until=ago(-900))
+    QueueSample.objects.create(at=ago(5), queue="low", depth=900, oldest_at=ago(1_800))
+    found = frame()
+    assert [row["what"] for row in found["needs"]["rows"]] == ["no consumer"]
+    assert (found["word"], found["needs"]["silenced"]) == ("burning", 1)
+
+
 def test_a_broker_that_is_out_of_reach_is_said() -> None:
     heartbeat("monitor")
     heartbeat("broker", ok=False, error="refused")

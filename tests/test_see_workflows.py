@@ -248,6 +248,28 @@ def test_a_part_leads_to_the_whole_and_a_job_to_its_workflow(visitor: Client) ->
 
 
 @pytest.mark.django_db
+def test_of_a_job_and_its_retries_the_last_that_failed_is_retried(visitor: Client) -> None:
+    a_job("R")
+    a_job("A", root_id="R", parent_id="R", state="failed")
+    a_job("A2", root_id="A2", retry_of="A", state="failed")
+    page = visitor.get("/workflows/R/")
+    assert page.context["failed"] == 1
+    found = workflow_reading.read("R", 1, EVERYTHING)
+    assert found is not None
+    assert workflow_reading.failed_of(found.members, workflows.mended(found.members)) == ["A2"]
+    a_job("A3", root_id="A3", retry_of="A2")
+    page = visitor.get("/workflows/R/")
+    assert (page.context["failed"], page.context["state"]) == (0, "succeeded")
+
+
+@pytest.mark.django_db
+def test_jobs_that_claim_to_be_parts_of_each_other_are_shown_all_the_same(visitor: Client) -> None:
+    a_job("X", root_id="Y", parent_id="Y")
+    a_job("Y", root_id="X", parent_id="X")
+    assert {visitor.get(f"/workflows/{key}/").status_code for key in "XY"} == {200}
+
+
+@pytest.mark.django_db
 def test_one_sees_no_more_of_a_workflow_than_one_may(client: Client) -> None:
     a_job("root", queue="secret", task="shop.hidden")
     a_job("next", root_id="root", parent_id="root")
