@@ -8,6 +8,13 @@ from typing import Any
 import structlog
 
 
+class HasHost(logging.Filter):
+    """All but the warning that a broker has no host: a socket has none, and each look at a worker warns."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("No hostname was supplied")
+
+
 def configure(options: dict[str, Any]) -> None:
     """Set up logging from settings.LOGGING: {"level": str, "json": bool}."""
     shared: list[Any] = [
@@ -32,6 +39,7 @@ def configure(options: dict[str, Any]) -> None:
                     "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
                 }
             },
+            "filters": {"hosts": {"()": HasHost}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
             "root": {"handlers": ["stderr"], "level": options["level"]},
             "loggers": {
@@ -41,6 +49,7 @@ def configure(options: dict[str, Any]) -> None:
                 "django.request": {"level": "ERROR"},
                 # It says once a second that Redis is away; the hub says so once.
                 "channels_redis.pubsub": {"level": "CRITICAL"},
+                "kombu.connection": {"filters": ["hosts"]},
                 "celery.worker.strategy": {"level": "WARNING"},
                 "celery.app.trace": {"level": "WARNING"},
             },
