@@ -92,7 +92,7 @@ def row(listed: Listed) -> Row:
     error = listed.error
     if listed.is_other:
         return Row(listed, _("Other failures"), _("beyond the errors that are told apart"), _trend(listed))
-    name = _("Unnamed exception") if error.exception == UNKNOWN else error.exception
+    name = _("Unnamed exception") if error.exception in ("", UNKNOWN) else error.exception
     return Row(listed, name, error.message, _trend(listed))
 
 

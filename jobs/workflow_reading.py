@@ -70,7 +70,8 @@ def whole_of(task_id: str, root: str | None, group: str | None) -> str:
 
 def _of_group(jobs: Any, members: list[Member]) -> Found:
     """A group that was sent by itself, with what follows its members; or the workflow that it stands in."""
-    roots = {one.root for one in members if one.root}
+    # Odd events may name the group itself as its root: it is no way to elsewhere.
+    roots = {one.root for one in members if one.root} - {members[0].group}
     own = {one.task_id for one in members}
     if len(roots) == 1 and not roots <= own:
         return Found(moved=roots.pop())

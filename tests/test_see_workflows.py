@@ -266,7 +266,8 @@ def test_of_a_job_and_its_retries_the_last_that_failed_is_retried(visitor: Clien
 def test_jobs_that_claim_to_be_parts_of_each_other_are_shown_all_the_same(visitor: Client) -> None:
     a_job("X", root_id="Y", parent_id="Y")
     a_job("Y", root_id="X", parent_id="X")
-    assert {visitor.get(f"/workflows/{key}/").status_code for key in "XY"} == {200}
+    a_job("Z", root_id="odd", group_id="odd")
+    assert {visitor.get(f"/workflows/{key}/").status_code for key in ("X", "Y", "odd")} == {200}
 
 
 @pytest.mark.django_db
