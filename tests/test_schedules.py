@@ -30,6 +30,7 @@ from workers.app import app
 from workers.beat import board, firing, lease
 from workers.beat.lease import Fenced, Lease
 from workers.brokers import connect
+from workers.brokers.broker import BrokerUnreachable
 from workers.brokers.redis import step_keys
 from workers.outbox import Publisher
 from workers.scheduler import Scheduler, next_run, problem
@@ -174,8 +175,14 @@ def ticked(scheduler: Scheduler) -> float:
 def sent(count: int) -> None:
     """So many jobs have come to the broker: this process sends them, or what it leaves a monitor would."""
     sweeper = Publisher()
-    arrived = lambda: sweeper.publish_due() == 0 and waiting() == count  # noqa: E731
-    eventually(arrived, 15, lambda: f"{waiting()} jobs, not {count}")
+
+    def arrived() -> bool:
+        try:
+            return sweeper.publish_due() == 0 and waiting() == count
+        except BrokerUnreachable:  # its disk is slow just now
+            return False
+
+    eventually(arrived, 30, lambda: f"{waiting()} jobs, not {count}")
     sweeper.close()
 
 
