@@ -51,7 +51,7 @@ def page(request: HttpRequest, template: str, frame_of: Callable[[Then], Mapping
         return render(
             request, "past/none.html", {"fault": str(fault), "latest": field(now - MINUTE)}, status=400
         )
-    frame = frame_of(look_back(cluster_id, at, scope))
+    frame = frame_of(look_back(cluster_id, at, scope, kept_since=now - settings.RETENTION.minutes))
     steps = [Step(minutes, field(at + timedelta(minutes=minutes))) for minutes in STEPS]
     day = "" if at.date() == now.date() else at.date().isoformat()
     context = {"frame": frame, "moment": at, "day": day, "at_field": field(at)}

@@ -95,6 +95,12 @@ def share(flow: Flow) -> float | None:
     return flow.succeeded / judged if judged else None
 
 
+def failing(flow: Flow) -> float | None:
+    """Failed out of the same."""
+    succeeded = share(flow)
+    return None if succeeded is None else 1 - succeeded
+
+
 def last_day(hours: Mapping[int, Flow], before: Flow, now: float) -> Flow:
     """The last 24 hours to the minute: whole hours, less what lay `before` in the first of them."""
     running = int(now // HOUR)

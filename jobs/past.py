@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import F, Q, Sum
+from django.db.models import Q
 
 from jobs import fleet, history
 from jobs.headlines import HOUR, MINUTE, NOTHING, TREND_HOURS, Flow
@@ -22,12 +22,17 @@ from jobs.scopes import Scope
 from jobs.seen import DEAD_SHOWN_FOR, MOST_WORKERS
 
 ALMOST = timedelta(microseconds=1)
+# Of the hour in which the last 24 began, the minutes before them are taken away.
+DAY_IN_FULL = timedelta(hours=TREND_HOURS + 1)
 EACH_KEPT_EVERY = timedelta(seconds=90)
 
 
 @dataclass(frozen=True)
 class Then:
-    """What is known of a minute. `capacity` and `each` are None and empty where nobody looked."""
+    """What is known of a minute. `capacity` is None where nobody looked.
+
+    `day_is_whole`: whether the minutes with which the 24 hours before it began are still kept.
+    """
 
     now: datetime
     scope: Scope
@@ -36,6 +41,7 @@ class Then:
     samples: Mapping[int, Mapping[str, QueueMinute]]
     workers: list[tuple[Worker, WorkerState]]
     capacity: WorkerSample | None
+    day_is_whole: bool = True
 
     @property
     def at(self) -> float:
@@ -53,8 +59,11 @@ class Then:
         }
 
 
-def look_back(cluster_id: int, at: datetime, scope: Scope) -> Then:
-    """How things stood at the end of the minute `at`. Six statements, none of which looks at jobs."""
+def look_back(cluster_id: int, at: datetime, scope: Scope, kept_since: datetime | None = None) -> Then:
+    """How things stood at the end of the minute `at`. Six statements, none of which looks at jobs.
+
+    `kept_since`: buckets of earlier minutes are forgotten.
+    """
     now = at.replace(second=0, microsecond=0) + timedelta(seconds=MINUTE) - ALMOST
     traffic = _read_traffic(cluster_id, now.timestamp(), scope)
     capacity, each = _read_capacity(cluster_id, now)
@@ -66,14 +75,8 @@ def look_back(cluster_id: int, at: datetime, scope: Scope) -> Then:
         samples=_read_samples(cluster_id, now, scope),
         workers=_read_workers(cluster_id, now, fleet.read(each)),
         capacity=capacity,
+        day_is_whole=kept_since is None or now - DAY_IN_FULL >= kept_since,
     )
-
-
-_COUNTS = ("published", "started", "retried", "succeeded", "failed")
-_SUMS = {
-    **{f"{name}_": Sum(name) for name in _COUNTS},
-    "stopped_": Sum(F("revoked") + F("rejected")),
-}
 
 
 def _read_traffic(cluster_id: int, now: float, scope: Scope) -> Traffic:
@@ -87,7 +90,7 @@ def _read_traffic(cluster_id: int, now: float, scope: Scope) -> Traffic:
         | Q(tier=Bucket.MINUTE, start__gte=before.start, start__lt=before.stop),
         cluster=cluster_id,
     )
-    named = rows.order_by().values_list("tier", "start", "queue").annotate(**_SUMS)
+    named = rows.order_by().values_list("tier", "start", "queue").annotate(**history.FLOW_SUMS)
     return _traffic(
         [(tier, start, queue, Flow(*counts)) for tier, start, queue, *counts in named], now, cluster_id
     )

@@ -13,12 +13,10 @@ from django.conf import settings
 from jobs import headlines, history
 from jobs.headlines import MINUTE, NOTHING, Flow
 from jobs.history import QueueMinute
-from jobs.job_frame import epoch
 from jobs.liveness import (
     WorkerState,
     busy_by_queue,
     queue_state,
-    queues_of,
     seconds_since,
     slots_by_queue,
 )
@@ -28,6 +26,7 @@ from jobs.queue_rows import age
 from jobs.queue_verdicts import QUEUE_VERDICTS, Pace, verdict
 from jobs.rollups import UNKNOWN
 from jobs.worker_facts import Setup, setup_of
+from jobs.worker_frame import worker_row
 
 Frame = dict[str, Any]
 
@@ -76,6 +75,9 @@ def _about(then: Then) -> Frame:
 
 
 def _success(then: Then) -> Frame:
+    """Of the 24 hours before; not known where the minutes in which those began are forgotten."""
+    if not then.day_is_whole:
+        return {"success": None, "succeeded": None, "failed": None}
     day = headlines.last_day(then.traffic.hours, then.traffic.before_day, then.at)
     return {"success": headlines.share(day), "succeeded": day.succeeded, "failed": day.failed}
 
@@ -185,23 +187,13 @@ def _last_depth(pair: list[QueueMinute | None]) -> int | None:
 
 
 def _worker(worker: Worker, state: WorkerState, then: Then) -> Frame:
-    """`silent` and `up` are seconds at that moment."""
+    """A row as the live list has it; `silent` and `up` are seconds at that moment."""
     setup = setup_of(worker.setup) or Setup()
-    queues = [name for name in queues_of(worker) if then.scope.covers_queue(name)]
     return {
-        "id": worker.pk,
-        "name": worker.name,
-        "pid": worker.pid,
-        "state": state,
-        "busy": worker.busy,
-        "slots": worker.slots,
-        "queues": queues if worker.queues is not None else None,
-        "processed": worker.processed,
+        **worker_row(worker, state, then.scope),
         "load": worker.load,
         "pool": setup.pool,
         "celery": setup.celery,
-        "release": worker.release,
-        "since": epoch(worker.online_at),
         "silent": None if state == "online" else seconds_since(worker.seen_at, then.now),
         "up": None if worker.online_at is None else seconds_since(worker.online_at, then.now),
     }

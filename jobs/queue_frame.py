@@ -44,7 +44,7 @@ def queues(cluster_id: int, scope: str, now: datetime, memory: Memory | None = N
             **row,
             "trend": depths(seen, row["name"]),
             "wait": waits[row["name"]].quantile(0.95) if row["name"] in waits else None,
-            "failing": _failing(_of_the_hour(seen, row["name"])),
+            "failing": headlines.failing(_of_the_hour(seen, row["name"])),
             "workers": readers[row["name"]],
         }
         for row in queue_rows(seen)
@@ -80,7 +80,7 @@ def queue(
         "sampled": epoch(sampled.at) if sampled else None,
         "unacked": sampled.unacked if sampled else None,
         "wait": past.wait.quantile(0.95) if past.wait else None,
-        "failing": _failing(_of_the_hour(seen, name)),
+        "failing": headlines.failing(_of_the_hour(seen, name)),
         "trends": {
             "depth": depths(seen, name),
             "oldest": by_two_minutes(seen, lambda pair: last_known(_oldest(seen, at, name) for at in pair)),
@@ -115,12 +115,6 @@ def _readers(seen: Seen) -> Counter[str]:
 
 def _of_the_hour(seen: Seen, name: str) -> Flow:
     return headlines.total(seen.traffic.queues.get(name, {}).values())
-
-
-def _failing(flow: Flow) -> float | None:
-    """The share that failed of what came to a result; None if nothing did."""
-    share = headlines.share(flow)
-    return None if share is None else 1 - share
 
 
 def _oldest(seen: Seen, minute: int, name: str) -> float | None:
@@ -164,5 +158,5 @@ def _task(task: str, flow: Flow) -> dict[str, Any]:
         "published": flow.published,
         "started": flow.started,
         "failed": flow.failed,
-        "failing": _failing(flow),
+        "failing": headlines.failing(flow),
     }

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import orjson
-from django.db.models import Case, Count, F, Max, Min, Q, Sum, When
+from django.db.models import Case, Count, F, Max, Min, Q, When
 
+from jobs.headlines import Flow
+from jobs.history import FLOW, FLOW_SUMS
 from jobs.models import Bucket
 from jobs.rollups import SKETCHED, Sketch
 from jobs.scopes import Scope
@@ -108,36 +110,9 @@ class Pile:
         return Sketch(self.count, self.us, {int(key): n for key, n in self.bins.items() if n})
 
 
-@dataclass(slots=True)
-class Counts:
-    """What happened, each job counted once; `stopped` were revoked or rejected."""
-
-    published: int = 0
-    started: int = 0
-    retried: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    stopped: int = 0
-
-    def add(self, other: Iterable[int]) -> None:
-        """Counts in the order of the fields."""
-        for name, count in zip(Counts.__slots__, other, strict=True):
-            setattr(self, name, getattr(self, name) + count)
-
-    @property
-    def ended(self) -> int:
-        return self.succeeded + self.failed + self.stopped
-
-    @property
-    def failing(self) -> float | None:
-        """The share that failed of what came to a result; None if nothing did."""
-        judged = self.succeeded + self.failed
-        return self.failed / judged if judged else None
-
-    @property
-    def badness(self) -> float:
-        """The share of failures that can be told from so many jobs: one failure of one job says little."""
-        return at_least(self.failed, self.succeeded + self.failed)
+def badness(flow: Flow) -> float:
+    """The share of failures that can be told from so many jobs: one failure of one job says little."""
+    return at_least(flow.failed, flow.succeeded + flow.failed)
 
 
 def at_least(failed: int, judged: int) -> float:
@@ -149,15 +124,11 @@ def at_least(failed: int, judged: int) -> float:
     return max(0.0, (share + z / 2 - width) / (1 + z))
 
 
-COLUMNS = ("published", "started", "retried", "succeeded", "failed")
-STOPPED = F("revoked") + F("rejected")
-
-
 class Whole(NamedTuple):
     """One task in the window: `failed_at` is when the last step in which it failed began, in seconds."""
 
     task: str
-    counts: Counts
+    counts: Flow
     failed_at: float | None
     buckets: int
 
@@ -171,19 +142,18 @@ def read_tasks(cluster_id: int, scope: Scope, span: Span, search: str, queue: st
         rows.order_by()
         .values_list("task")
         .annotate(
-            **{f"{name}_": Sum(name) for name in COLUMNS},
-            stopped_=Sum(STOPPED),
+            **FLOW_SUMS,
             failed_at=Max(Case(When(failed__gt=0, then=F("start") * F("tier")))),
             buckets=Count("pk"),
         )
         .order_by("-failed_", "-started_", "task")[: MOST_TASKS + 1]
     )
-    return [Whole(task, Counts(*counts), failed_at, buckets) for task, *counts, failed_at, buckets in told]
+    return [Whole(task, Flow(*counts), failed_at, buckets) for task, *counts, failed_at, buckets in told]
 
 
 def worst_first(tasks: Iterable[Whole]) -> list[Whole]:
     """By the share of failures that their number bears out, then by the number of jobs. Pure."""
-    return sorted(tasks, key=lambda told: (-told.counts.badness, -told.counts.ended, told.task))
+    return sorted(tasks, key=lambda told: (-badness(told.counts), -told.counts.ended, told.task))
 
 
 def within_budget(tasks: Iterable[Whole], most: int = MOST_BUCKETS) -> list[str]:
@@ -201,20 +171,15 @@ def within_budget(tasks: Iterable[Whole], most: int = MOST_BUCKETS) -> list[str]
 class Part:
     """What is known of a task, or of one queue of it: counts by step (and tier), and durations."""
 
-    counts: Counts = field(default_factory=Counts)
     steps: dict[int, list[int]] = field(default_factory=dict)
     queues: dict[str, Part] = field(default_factory=dict)
     durations: dict[Measure, Pile] = field(default_factory=lambda: {measure: Pile() for measure in MEASURES})
 
-    def add(
-        self, step: int, counts: list[int], sketches: Mapping[str, Mapping[str, Mapping[str, object]]]
-    ) -> None:
+    def add(self, step: int, flow: Flow, sketches: Mapping[str, Mapping[str, Mapping[str, object]]]) -> None:
         """One bucket more; `step` is counted in bars."""
-        self.counts.add(counts)
-        ended, failed = counts[3] + counts[4] + counts[5], counts[4]
         known = self.steps.setdefault(step, [0, 0])
-        known[0] += ended
-        known[1] += failed
+        known[0] += flow.ended
+        known[1] += flow.failed
         for outcome in SKETCHED:
             for measure in MEASURES:
                 if (stored := sketches.get(outcome, {}).get(measure)) is not None:
@@ -227,26 +192,32 @@ class Part:
 def read_parts(
     cluster_id: int, scope: Scope, tasks: Collection[str], buckets: Q, bar: int, *, by_queue: bool = False
 ) -> dict[str, Part]:
-    """Counts by bar of so many seconds, queues and durations of these tasks; one statement."""
+    """Bars of so many seconds, queues and durations of these tasks, from MOST_BUCKETS; one statement."""
     rows = Bucket.objects.within(scope).filter(buckets, cluster=cluster_id, task__in=list(tasks)).order_by()
-    columns = ("task", "queue", "tier", "start", "sketches", *COLUMNS, STOPPED)
+    told = rows.annotate(**FLOW).values_list("task", "queue", "tier", "start", "sketches", *FLOW)
     found: dict[str, Part] = {}
-    for task, queue, tier, start, text, *counts in rows.values_list(*columns)[:MOST_BUCKETS]:
-        part, sketches = found.setdefault(task, Part()), orjson.loads(text)
+    for task, queue, tier, start, text, *counts in told[:MOST_BUCKETS]:
+        part, flow, sketches = found.setdefault(task, Part()), Flow(*counts), orjson.loads(text)
         step = start * tier // bar
-        part.add(step, counts, sketches)
+        part.add(step, flow, sketches)
         of_queue = part.queues.setdefault(queue, Part())
         if by_queue:
-            of_queue.add(step, counts, sketches)
+            of_queue.add(step, flow, sketches)
     return found
 
 
-def read_counts(cluster_id: int, scope: Scope, task: str, span: Span) -> Counts:
-    """All that one task did, however many buckets that is; one statement."""
+class OfQueue(NamedTuple):
+    """What one task did in one queue, in so many buckets."""
+
+    counts: Flow
+    buckets: int
+
+
+def read_queues(cluster_id: int, scope: Scope, task: str, span: Span) -> dict[str, OfQueue]:
+    """All that one task did, by queue, however many buckets that is; one statement."""
     rows = Bucket.objects.within(scope).filter(span.of_few(), cluster=cluster_id, task=task)
-    sums = {name: Sum(name) for name in COLUMNS} | {"stopped": Sum(STOPPED)}
-    told = rows.order_by().aggregate(**{f"{name}_": of for name, of in sums.items()})
-    return Counts(*(count or 0 for count in told.values()))
+    told = rows.order_by().values_list("queue").annotate(**FLOW_SUMS, buckets=Count("pk"))
+    return {queue: OfQueue(Flow(*counts), buckets) for queue, *counts, buckets in told}
 
 
 def read_first_days(

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from jobs import history
-from jobs.headlines import HOUR
+from jobs import headlines, history
+from jobs.headlines import HOUR, Flow
 from jobs.job_frame import epoch
 from jobs.liveness import WorkerState, queues_of
 from jobs.models import Bucket, Job, State, Worker
@@ -17,15 +17,17 @@ from jobs.rollups import UNKNOWN
 from jobs.scopes import Scope
 from jobs.search import Candidates, Query
 from jobs.task_figures import (
+    MOST_BUCKETS,
     MOST_TASKS,
     WINDOWS,
-    Counts,
+    OfQueue,
     Part,
     Span,
     Whole,
-    read_counts,
+    badness,
     read_first_days,
     read_parts,
+    read_queues,
     read_tasks,
     within_budget,
     worst_first,
@@ -92,11 +94,11 @@ def _row(told: Whole, covered: float) -> Frame:
     }
 
 
-def _counted(counts: Counts, covered: float) -> Frame:
+def _counted(counts: Flow, covered: float) -> Frame:
     return {
         **asdict(counts),
         "ended": counts.ended,
-        "failing": counts.failing,
+        "failing": headlines.failing(counts),
         "per_hour": counts.ended * HOUR / covered,
     }
 
@@ -169,24 +171,30 @@ def task(
     window: str,
     user: Any,
 ) -> Frame | None:
-    """One task; None if nothing of it was heard of. At most nine statements."""
+    """One task; None if nothing of it was heard of. At most ten statements.
+
+    With `cut`, trend and durations are of the part of the buckets that a page reads.
+    """
     at = now.timestamp()
     span = Span.of(WINDOWS[window], at)
     first = read_first_days(cluster_id, scope, [name], at, DAYS_OF_ONE).get(name)
     newest = _newest(name, cluster_id, user)
     if first is None and not newest:
         return None
+    queues = read_queues(cluster_id, scope, name, span)
     parts = read_parts(cluster_id, scope, [name], span.of_few(), span.tier, by_queue=True)
     part, began = parts.get(name, Part()), _began(cluster_id, span, first)
+    covered = _covered(span, at, began)
     return {
         "task": name,
         "at": at,
         "window": window,
         "since": span.begin,
-        **_counted(read_counts(cluster_id, scope, name, span), _covered(span, at, began)),
+        **_counted(headlines.total(told.counts for told in queues.values()), covered),
         **_durations(part),
         "trend": trend(part, span.steps, span.tier, began),
-        "queues": _by_queue(part, _covered(span, at, began)),
+        "queues": _by_queue(queues, part, covered),
+        "cut": sum(told.buckets for told in queues.values()) > MOST_BUCKETS,
         "first": _first(first, at, DAYS_OF_ONE),
         "newest": len(newest),
         "releases": _by_release(newest),
@@ -202,12 +210,19 @@ def _began(cluster_id: int, span: Span, first: int | None) -> int | None:
     return history.read_first_hour(cluster_id)
 
 
-def _by_queue(part: Part, covered: float) -> list[Frame]:
+def _by_queue(queues: Mapping[str, OfQueue], part: Part, covered: float) -> list[Frame]:
     """Its queues, worst first."""
     ranked = sorted(
-        part.queues.items(), key=lambda item: (-item[1].counts.badness, -item[1].counts.ended, item[0])
+        queues, key=lambda queue: (-badness(queues[queue].counts), -queues[queue].counts.ended, queue)
     )
-    return [{"queue": queue, **_counted(told.counts, covered), **_durations(told)} for queue, told in ranked]
+    return [
+        {
+            "queue": queue,
+            **_counted(queues[queue].counts, covered),
+            **_durations(part.queues.get(queue, Part())),
+        }
+        for queue in ranked
+    ]
 
 
 def _newest(name: str, cluster_id: int, user: Any) -> list[Frame]:

@@ -117,12 +117,12 @@ def database_url(server: PostgresServer | None) -> str:
 
 
 @pytest.fixture
-def published_from_here(redis_url: str) -> Iterator[None]:
-    """This process publishes: what is pending is sent, and the next test is a new producer."""
+def published_from_here(redis_url: str) -> Iterator[recorder.Recorder]:
+    """The recorder of this process, which publishes: all is sent, and the next test is a new producer."""
     recorder_here = recorder.installed()
     assert recorder_here is not None
     recorder_here.writer.restart()
-    yield
+    yield recorder_here
     recorder_here.drain()
 
 

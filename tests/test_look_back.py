@@ -92,6 +92,19 @@ def test_what_was_counted_later_in_the_same_hour_is_not_in_the_success_rate() ->
 
 
 @pytest.mark.django_db
+def test_a_day_whose_first_minutes_are_forgotten_is_not_summed_up() -> None:
+    bucket(-1, 3)
+    found = overview_then(look_back(Cluster.DEFAULT_ID, THEN, EVERYTHING, THEN - timedelta(hours=24)))
+    assert (found["figures"]["success"], found["figures"]["succeeded"]) == (None, None)
+    assert (
+        overview_then(look_back(Cluster.DEFAULT_ID, THEN, EVERYTHING, THEN - timedelta(hours=26)))["figures"][
+            "success"
+        ]
+        == 1.0
+    )
+
+
+@pytest.mark.django_db
 def test_queues_stand_as_they_were_sampled_then() -> None:
     sampled(50, 40)
     sampled(70, 900)

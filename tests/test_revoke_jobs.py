@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +14,7 @@ from django.contrib.auth.models import User
 from jobs.models import Action, Job, Revocation, Worker
 from jobs.models.people import Outcome
 from jobs.perform import Actor, perform
-from nightdesk import recorder, revoked
+from nightdesk import revoked
 from tests import tasks
 from tests.harness import Installation, Process, RedisServer, eventually
 from tests.harness.processes import python
@@ -25,17 +24,7 @@ from workers.commands.jobs import Revoke, Terminate
 from workers.control import Answer
 from workers.revocations import Revoker
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def published_from_here(redis_url: str) -> Iterator[None]:
-    """This process publishes: what is pending is sent, and the next test is a new producer."""
-    recorder_here = recorder.installed()
-    assert recorder_here is not None
-    recorder_here.writer.restart()
-    yield
-    recorder_here.drain()
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("published_from_here")]
 
 
 @pytest.fixture

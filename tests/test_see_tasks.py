@@ -16,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboard import task_charts
+from jobs.headlines import Flow
 from jobs.models import Bucket, Job, Rule, Standing
 from jobs.models.alerts import Kind
 from jobs.models.people import Reach
 from jobs.rollups import Sketch, Sketches
-from jobs.task_figures import WINDOWS, Counts, Pile, Span, Whole, at_least, within_budget, worst_first
+from jobs.task_figures import WINDOWS, Pile, Span, Whole, at_least, within_budget, worst_first
 from tests.plans import is_dear, make_large
 from tests.seed import seed
 
@@ -94,6 +95,20 @@ def test_figures_are_those_of_the_window(visitor: Client) -> None:
     trend: Any = week["trend"]
     assert sum(n or 0 for n in trend["ended"]) == 140
     assert visitor.get("/tasks/?window=never").context["frame"]["window"] == "24h"
+
+
+def test_a_task_in_very_many_queues_is_counted_whole_and_says_what_is_of_a_part(
+    visitor: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("task_figures", "task_frame"):
+        monkeypatch.setattr(f"jobs.{module}.MOST_BUCKETS", 3)
+    for number in range(5):
+        a_bucket("shop.pay", queue=f"q{number}", good=30, bad=10)
+    page = visitor.get("/tasks/shop.pay/?window=24h")
+    frame = page.context["frame"]
+    assert (frame["ended"], len(frame["queues"]), frame["cut"]) == (200, 5, True)
+    assert {row["ended"] for row in frame["queues"]} == {40}
+    assert "are of a part of its buckets" in page.content.decode()
 
 
 @pytest.mark.parametrize("now", [NOW.timestamp(), NOW.timestamp() + 82_000, 1_763_683_200.0])
@@ -205,7 +220,7 @@ def test_a_page_asks_at_most_fifteen_times_and_never_walks(visitor: Client, addr
 
 
 def test_what_a_page_reads_of_durations_is_bounded() -> None:
-    tasks = [Whole(f"t{n}", Counts(failed=n, succeeded=50), None, 400) for n in range(40)]
+    tasks = [Whole(f"t{n}", Flow(failed=n, succeeded=50), None, 400) for n in range(40)]
     ranked = worst_first(tasks)
     assert [told.task for told in ranked[:2]] == ["t39", "t38"]
     assert within_budget(ranked, 1_000) == ["t39", "t38"]

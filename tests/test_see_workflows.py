@@ -209,7 +209,7 @@ def a_large_group(members: int) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("address", ["/workflows/", "/workflows/G/", "/workflows/root/"])
+@pytest.mark.parametrize("address", ["/workflows/", "/workflows/G/", "/workflows/begin/"])
 def test_a_page_asks_at_most_fifteen_times_and_never_walks(visitor: Client, address: str) -> None:
     seed(NOW)
     make_large()
@@ -240,10 +240,10 @@ def test_a_part_leads_to_the_whole_and_a_job_to_its_workflow(visitor: Client) ->
     a_job("root")
     a_job("next", root_id="root", parent_id="root", group_id="G")
     a_large_group(3)
-    assert visitor.get("/workflows/next/")["Location"] == "/workflows/root/"
+    assert visitor.get("/workflows/next/")["Location"] == "/workflows/begin/"
     assert visitor.get("/workflows/m-1/")["Location"] == "/workflows/G/"
-    assert 'href="/workflows/root/"' in visitor.get("/jobs/next/").content.decode()
-    assert "/workflows/root/" not in visitor.get("/jobs/root/").content.decode()
+    assert 'href="/workflows/begin/"' in visitor.get("/jobs/next/").content.decode()
+    assert "/workflows/begin/" not in visitor.get("/jobs/begin/").content.decode()
     assert visitor.get("/workflows/nobody/").status_code == 404
 
 
@@ -280,7 +280,7 @@ def test_one_sees_no_more_of_a_workflow_than_one_may(client: Client) -> None:
     Reach.objects.create(user=narrow, queues="high")
     client.force_login(narrow)
     assert [row["of"].id for row in client.get("/workflows/").context["rows"]] == ["root"]
-    page = client.get("/workflows/root/")
+    page = client.get("/workflows/begin/")
     assert [each["row"].first.task_id for each in page.context["rows"]] == ["next"]
     assert b"shop.hidden" not in page.content
     assert client.get("/workflows/other/").status_code == 404

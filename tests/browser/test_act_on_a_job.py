@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from jobs.models import Job
-from nightdesk import recorder
+from nightdesk.recorder import Recorder
 from tests import tasks
 from tests.harness import Installation, eventually
 
@@ -20,15 +20,12 @@ PATIENCE = 60_000
 
 @pytest.mark.slow
 def test_a_job_is_revoked_run_edited_and_retried_from_its_page(
-    installation: Installation, visit: Visit, tmp_path: Path
+    installation: Installation, visit: Visit, tmp_path: Path, published_from_here: Recorder
 ) -> None:
-    here = recorder.installed()
-    assert here is not None
-    here.writer.restart()
     installation.monitor()
     ran = tmp_path / "ran"
     sent = tasks.note.delay(str(ran), "first")
-    here.drain()
+    published_from_here.drain()
     eventually(lambda: Job.objects.filter(task_id=sent.id).exists(), 60)
     page = visit(f"/jobs/{sent.id}/")
     page.get_by_role("link", name="Revoke").click()

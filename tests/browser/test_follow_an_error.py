@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from jobs.models import Error, ErrorJob
-from nightdesk import recorder
+from nightdesk.recorder import Recorder
 from tests import tasks
 from tests.browser.test_look_at_pages import assert_in_order
 from tests.harness import Installation, eventually
@@ -20,11 +20,8 @@ PATIENCE = 60_000
 
 @pytest.mark.slow
 def test_an_error_is_followed_from_new_to_regressed_and_retried(
-    installation: Installation, visit: Visit
+    installation: Installation, visit: Visit, published_from_here: Recorder
 ) -> None:
-    here = recorder.installed()
-    assert here is not None
-    here.writer.restart()
     installation.monitor()
     worker(installation)
     page = visit("/errors/")
@@ -32,7 +29,7 @@ def test_an_error_is_followed_from_new_to_regressed_and_retried(
 
     for number in range(2):
         tasks.fail_with.delay(f"order {number} is gone")
-    here.drain()
+    published_from_here.drain()
     row = page.locator("#errors tbody tr")
     expect(row).to_contain_text("order <n> is gone", timeout=PATIENCE)
     expect(page.locator(".side .errors-count")).to_contain_text("1", timeout=PATIENCE)
@@ -45,7 +42,7 @@ def test_an_error_is_followed_from_new_to_regressed_and_retried(
     expect(page.locator("h1")).to_contain_text("Resolved")
 
     tasks.fail_with.delay("order 7 is gone")
-    here.drain()
+    published_from_here.drain()
     expect(page.locator("h1")).to_contain_text("Regressed", timeout=PATIENCE)
     expect(page.locator(".lead")).to_contain_text("3 jobs of fail_with")
     for width, height in ((1280, 720), (390, 844)):

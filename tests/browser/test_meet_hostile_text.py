@@ -13,7 +13,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from jobs.models import Job, QueueSample, Worker
-from nightdesk import recorder
+from nightdesk.recorder import Recorder
 from tests import tasks
 from tests.every_page import a_full_record, every_page
 from tests.harness import Installation, eventually
@@ -70,17 +70,14 @@ def with_what_was_forged() -> Iterator[str]:
 
 @pytest.mark.slow
 def test_nothing_that_jobs_carry_runs_while_pages_follow_them(
-    installation: Installation, visit: Visit
+    installation: Installation, visit: Visit, published_from_here: Recorder
 ) -> None:
-    here = recorder.installed()
-    assert here is not None
-    here.writer.restart()
     installation.monitor()
     worker(installation, tasks="tests.tasks")
     pages = [visit(path) for path in ("/", "/jobs/", "/queues/", "/workers/", "/wall/")]
     forge(installation)
     sent = [tasks.fail_with.delay(hostile, **{hostile: hostile}) for hostile in CORPUS]
-    here.drain()
+    published_from_here.drain()
     ended = Job.objects.filter(task_id__in=[one.id for one in sent], state="failed")
     eventually(lambda: ended.count() == len(CORPUS), PATIENCE)
     eventually(lambda: Job.objects.filter(task_id__startswith="forged").count() == len(CORPUS), PATIENCE)

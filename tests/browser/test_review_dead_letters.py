@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from jobs.models import DeadLetter, Job
-from nightdesk import recorder
+from nightdesk.recorder import Recorder
 from tests import tasks
 from tests.harness import Installation, eventually
 from tests.working import worker
@@ -19,11 +19,8 @@ PATIENCE = 60_000
 
 @pytest.mark.slow
 def test_a_job_that_no_worker_knows_is_seen_requeued_after_the_fix_and_gone(
-    installation: Installation, visit: Visit
+    installation: Installation, visit: Visit, published_from_here: Recorder
 ) -> None:
-    here = recorder.installed()
-    assert here is not None
-    here.writer.restart()
     installation.monitor()
     page = visit("/")
     tally = page.locator(".side .tally")
@@ -31,7 +28,7 @@ def test_a_job_that_no_worker_knows_is_seen_requeued_after_the_fix_and_gone(
 
     old = worker(installation, tasks="workers.tasks")
     sent = tasks.add.delay(1, 2)
-    here.drain()
+    published_from_here.drain()
     expect(tally).to_have_text("1", timeout=PATIENCE)  # the overview follows its frames
     page.locator(".side").get_by_role("link", name="Dead letters").click()
     expect(page.locator("#dead tbody tr")).to_have_count(1)

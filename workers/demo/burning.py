@@ -1,7 +1,7 @@
 """Known ways to set the shop on fire, to see how that looks: each ends by itself, and puts right what it did.
 
-Tasks that are to fail or to be slow learn it from a file in the shop's folder, which names when it ends: one
-that was killed burns no longer than it was meant to.
+Tasks that are to fail or to be slow learn it from a file in the shop's folder, which tells when it ends: one
+whose command was killed burns no longer than it was meant to.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
@@ -88,17 +89,25 @@ def dead_worker(seconds: float) -> Iterator[str]:
     finally:
         process = _start_worker(name)
         process.terminate()
-        process.wait(PATIENCE)
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise CantBurn(f"worker {name} did not leave, and was killed") from None
 
 
 @contextmanager
 def broken_schedule(seconds: float) -> Iterator[str]:
-    """A schedule is due every ten seconds, and can't be sent."""
+    """A schedule is due every ten seconds, and can't be sent; it expires with the fire."""
     often = IntervalSchedule.objects.filter(every=10, period=IntervalSchedule.SECONDS).first()
     often = often or IntervalSchedule.objects.create(every=10, period=IntervalSchedule.SECONDS)
     PeriodicTask.objects.filter(name=SCHEDULE).delete()
     PeriodicTask.objects.create(
-        name=SCHEDULE, task=f"{tasks.__name__}.cleanup_expired", interval=often, args="[no JSON"
+        name=SCHEDULE,
+        task=f"{tasks.__name__}.cleanup_expired",
+        interval=often,
+        args="[no JSON",
+        expires=datetime.now(UTC) + timedelta(seconds=seconds),
     )
     try:
         yield f"schedule “{SCHEDULE}” is due every 10 seconds, and can't be sent: its arguments are no JSON"
