@@ -214,8 +214,8 @@ def test_a_page_asks_at_most_fifteen_times_and_never_walks(visitor: Client, addr
     seed(NOW)
     make_large()
     a_large_group(900)
-    a_job("root", task="shop.begin")
-    a_job("next", root_id="root", parent_id="root", state="failed")
+    a_job("begin", task="shop.begin")
+    a_job("next", root_id="begin", parent_id="begin", state="failed")
     visitor.get(address)
     with CaptureQueriesContext(connection) as captured:
         page = visitor.get(address)
@@ -237,8 +237,8 @@ def test_a_group_of_ten_thousand_stays_one_row(visitor: Client) -> None:
 
 @pytest.mark.django_db
 def test_a_part_leads_to_the_whole_and_a_job_to_its_workflow(visitor: Client) -> None:
-    a_job("root")
-    a_job("next", root_id="root", parent_id="root", group_id="G")
+    a_job("begin")
+    a_job("next", root_id="begin", parent_id="begin", group_id="G")
     a_large_group(3)
     assert visitor.get("/workflows/next/")["Location"] == "/workflows/begin/"
     assert visitor.get("/workflows/m-1/")["Location"] == "/workflows/G/"
@@ -272,14 +272,14 @@ def test_jobs_that_claim_to_be_parts_of_each_other_are_shown_all_the_same(visito
 
 @pytest.mark.django_db
 def test_one_sees_no_more_of_a_workflow_than_one_may(client: Client) -> None:
-    a_job("root", queue="secret", task="shop.hidden")
-    a_job("next", root_id="root", parent_id="root")
+    a_job("begin", queue="secret", task="shop.hidden")
+    a_job("next", root_id="begin", parent_id="begin")
     a_job("apart", queue="secret", root_id="other", parent_id="other", task="shop.hidden")
     narrow = User.objects.create_user("nia")
     narrow.groups.add(Group.objects.get(name="viewer"))
     Reach.objects.create(user=narrow, queues="high")
     client.force_login(narrow)
-    assert [row["of"].id for row in client.get("/workflows/").context["rows"]] == ["root"]
+    assert [row["of"].id for row in client.get("/workflows/").context["rows"]] == ["begin"]
     page = client.get("/workflows/begin/")
     assert [each["row"].first.task_id for each in page.context["rows"]] == ["next"]
     assert b"shop.hidden" not in page.content
