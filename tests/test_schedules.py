@@ -182,7 +182,7 @@ def sent(count: int) -> None:
         except BrokerUnreachable:  # its disk is slow just now
             return False
 
-    eventually(arrived, 30, lambda: f"{waiting()} jobs, not {count}")
+    eventually(arrived, 15, lambda: f"{waiting()} jobs, not {count}")
     sweeper.close()
 
 

@@ -6,19 +6,23 @@ const LANE = 0.2, GAP = 0.06;  // of the plot's height
 const AXIS = 44, TIME = 24;
 const MARKS = 12;  // px above the plot, for letters
 const CALM = 10;  // seconds: waits far below this stay at the foot
-const FONT_SIZE = 11;
-const FONT = `${FONT_SIZE}px system-ui, sans-serif`;
+const FONT_SIZE = 11, FONT = `${FONT_SIZE}px system-ui, sans-serif`;
+const letters = () => `${FONT_SIZE * devicePixelRatio}px system-ui, sans-serif`;  // on the canvas
 
-export function drawChart(place, first) {
-  let data = columns(first);
-  const plot = new uPlot(options(place), data, place);
+// The chart of the page, if it has one, with what the page brought; returns what draws another frame's.
+export function drawChart() {
+  const place = document.getElementById("chart");
+  if (!place) return () => {};
+  const first = JSON.parse(document.getElementById("chart-data").textContent);
+  // Of a page about the past all minutes are over: the one that still runs, which a chart ends with, is empty.
+  if ("over" in place.dataset) for (const values of [first.finished, first.failed, first.oldest]) values.push(null);
+  const plot = new uPlot(options(place), columns(first), place);
   new ResizeObserver(() => plot.setSize(size(place))).observe(place);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot.redraw());
   document.addEventListener("nightdesk:theme", () => plot.redraw());
   return (chart) => {
     if (!chart) return plot.redraw();
-    data = columns(chart);
-    plot.setData(data);
+    plot.setData(columns(chart));
     fillTable(chart);
   };
 }
@@ -65,37 +69,35 @@ function options(place) {
       { scale: "age", stroke: ink("oldest"), width: 1.75, dash: [4, 3], points: { show: false } },
       { scale: "failed", paths: uPlot.paths.bars({ size: [0.75, 20], align: 1 }), fill: ink("failed"), stroke: ink("failed"), width: 0, points: { show: false } },
     ],
-    axes: [timeAxis(), countAxis(), ageAxis()],
+    axes: [
+      axis({ stroke: ink("label"), size: TIME, space: 90, values: (_plot, times) => times.map((at) => written(at, "minute")) }),
+      axis({ stroke: ink("label"), size: AXIS, scale: "jobs", grid: { stroke: ink("grid"), width: 1 }, splits: halves,
+        values: (_plot, marks) => marks.map((mark) => written(mark, "count")) }),
+      axis({ stroke: ink("oldest"), size: AXIS + 32, scale: "age", side: 1, splits: halves,
+        values: (_plot, marks) => marks.map((mark) => (mark ? written(mark, "seconds") : "")) }),
+    ],
     hooks: { setCursor: [readOut], drawClear: [ruleLane], draw: [markChanges], setSelect: [goBack] },
   };
 }
 
-const timeAxis = () => ({ size: TIME, stroke: ink("label"), font: FONT, grid: { show: false }, ticks: { show: false }, space: 90,
-  values: (_plot, times) => times.map((at) => written(at, "minute")) });
-
-const countAxis = () => ({ scale: "jobs", size: AXIS, stroke: ink("label"), font: FONT, ticks: { show: false },
-  grid: { stroke: ink("grid"), width: 1 }, splits: halves, values: (_plot, marks) => marks.map((mark) => written(mark, "count")) });
-
-const ageAxis = () => ({ scale: "age", side: 1, size: AXIS + 32, stroke: ink("oldest"), font: FONT, ticks: { show: false },
-  grid: { show: false }, splits: halves, values: (_plot, marks) => marks.map((mark) => (mark ? written(mark, "seconds") : "")) });
-
+const axis = (its) => ({ font: FONT, ticks: { show: false }, grid: { show: false }, ...its });
 const halves = (_plot, _axis, _low, high) => [0, high / 2, high];
+
+function drawLine(ctx, colour, ...[[left, top], [right, foot]]) {
+  ctx.strokeStyle = colour;
+  ctx.lineWidth = devicePixelRatio;
+  ctx.beginPath();
+  ctx.moveTo(left, top);
+  ctx.lineTo(right, foot);
+  ctx.stroke();
+}
 
 // The floor of the lane, and its scale beside it.
 function ruleLane(plot) {
-  const { ctx, bbox } = plot;
+  const { ctx, bbox } = plot, floor = Math.round(bbox.top + bbox.height) - 0.5;
   ctx.save();
-  ctx.strokeStyle = ink("axis")();
-  ctx.lineWidth = devicePixelRatio;
-  const floor = Math.round(bbox.top + bbox.height) - 0.5;
-  ctx.beginPath();
-  ctx.moveTo(bbox.left, floor);
-  ctx.lineTo(bbox.left + bbox.width, floor);
-  ctx.stroke();
-  ctx.fillStyle = ink("label")();
-  ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-  ctx.textAlign = "right";
-  ctx.textBaseline = "top";
+  drawLine(ctx, ink("axis")(), [bbox.left, floor], [bbox.left + bbox.width, floor]);
+  Object.assign(ctx, { fillStyle: ink("label")(), font: letters(), textAlign: "right", textBaseline: "top" });
   ctx.fillText(written(plot.scales.failed.max * LANE, "count"), bbox.left - 8 * devicePixelRatio, bbox.top + bbox.height * (1 - LANE));
   ctx.restore();
 }
@@ -106,20 +108,14 @@ const TAG = 14;
 function markChanges(plot) {
   const { ctx, bbox } = plot, size = TAG * devicePixelRatio;
   ctx.save();
-  ctx.font = `600 ${FONT_SIZE * devicePixelRatio}px system-ui, sans-serif`;
-  ctx.textAlign = "center";
-  ctx.textBaseline = "middle";
-  ctx.lineWidth = devicePixelRatio;
+  Object.assign(ctx, { font: `600 ${letters()}`, textAlign: "center", textBaseline: "middle" });
+  ctx.setLineDash([2 * devicePixelRatio, 2 * devicePixelRatio]);
   for (const line of document.querySelectorAll("#story [data-mark]")) {
     const at = Number(line.querySelector("time").dataset.epoch);
     const left = Math.round(plot.valToPos(at, "x", true));
     if (left < bbox.left || left > bbox.left + bbox.width) continue;
-    ctx.setLineDash([2 * devicePixelRatio, 2 * devicePixelRatio]);
-    ctx.strokeStyle = ctx.fillStyle = ink("mark")();
-    ctx.beginPath();
-    ctx.moveTo(left + 0.5, bbox.top);
-    ctx.lineTo(left + 0.5, bbox.top + bbox.height);
-    ctx.stroke();
+    drawLine(ctx, ink("mark")(), [left + 0.5, bbox.top], [left + 0.5, bbox.top + bbox.height]);
+    ctx.fillStyle = ink("mark")();
     ctx.fillRect(left - size / 2, bbox.top - size / 2, size, size);
     ctx.fillStyle = ink("paper")();
     ctx.fillText(line.dataset.mark, left, bbox.top + devicePixelRatio / 2);
@@ -132,11 +128,10 @@ const SLIP = 10;
 
 // Dragging over a span asks for the system as it was at its end; without script the form in the bar does.
 function goBack(plot) {
-  if (plot.select.width < SLIP) return;
-  const times = plot.data[0], step = times[1] - times[0];
-  const end = plot.posToVal(plot.select.left + plot.select.width, "x");
-  const running = times.at(-1) - step;
-  const at = Math.max(times[0], Math.min(running - step, Math.floor(end / step) * step));
+  const { left, width } = plot.select, times = plot.data[0];
+  if (width < SLIP) return;
+  // The last of the whole minutes at most: behind them stand the running one, and its end.
+  const at = times.findLast((time, place) => place < times.length - 2 && time <= plot.posToVal(left + width, "x"));
   const address = new URL(location.href);
   address.searchParams.set("at", new Date(at * 1000).toISOString().slice(0, 16));
   location.assign(address);

@@ -11,10 +11,12 @@ const grouped = (whole) => String(whole).replace(/\B(?=(\d{3})+$)/g, ",");
 const pad = (whole) => String(whole).padStart(2, "0");
 const utc = (value) => new Date(Math.floor(value) * 1000);
 
-const exact = (value) => (isNumber(value) ? grouped(rounded(value)) : UNKNOWN);
+// What is no number is not known.
+const ofNumber = (write) => (value, now) => (isNumber(value) ? write(value, now) : UNKNOWN);
 
-function count(value) {
-  if (!isNumber(value)) return UNKNOWN;
+const exact = ofNumber((value) => grouped(rounded(value)));
+
+const count = ofNumber((value) => {
   if (rounded(value) < 10000) return exact(value);
   for (const [size, letter] of [[1e3, "K"], [1e6, "M"], [1e9, "G"]]) {
     for (const [digits, limit] of [[2, 10], [1, 100], [0, 1000]]) {
@@ -23,31 +25,28 @@ function count(value) {
     }
   }
   return grouped(rounded(value / 1e9)) + "G";
-}
+});
 
-function rate(value) {
-  if (!isNumber(value)) return UNKNOWN;
+const rate = ofNumber((value) => {
   if (value === 0) return "0";
   if (value < 0.005) return "<0.01";
   if (rounded(value, 2) < 0.1) return rounded(value, 2).toFixed(2);
   return rounded(value, 1) < 10 ? rounded(value, 1).toFixed(1) : count(value);
-}
+});
 
-function percent(value) {
-  if (!isNumber(value)) return UNKNOWN;
+const percent = ofNumber((value) => {
   const tenths = rounded(value * 100, 1);
   if (value === 0 || value === 1) return `${value * 100} %`;
   if (tenths >= 100 && value < 1) return ">99.9 %";
   return tenths <= 0 ? "<0.1 %" : `${tenths.toFixed(1)} %`;
-}
+});
 
-function seconds(value) {
-  if (!isNumber(value)) return UNKNOWN;
+const seconds = ofNumber((value) => {
   if (value <= 0) return "0 s";
   if (value < 0.0005) return "<1 ms";
   if (rounded(value, 3) < 0.1) return `${rounded(value * 1000)} ms`;
   return rounded(value, 1) < 10 ? `${rounded(value, 1).toFixed(1)} s` : long(rounded(value));
-}
+});
 
 function long(whole) {
   if (whole < MINUTE) return `${whole} s`;
@@ -60,45 +59,26 @@ function two(whole, large, largeUnit, small, smallUnit, enough) {
   return first >= enough || !second ? `${first} ${largeUnit}` : `${first} ${largeUnit} ${second} ${smallUnit}`;
 }
 
-function ago(value, now) {
-  if (!isNumber(value)) return UNKNOWN;
+const ago = ofNumber((value, now) => {
   const whole = rounded(Math.abs(now - value));
   for (const [size, unit] of [[DAY, "d"], [HOUR, "h"], [MINUTE, "min"]]) {
     if (whole >= size) return `${Math.floor(whole / size)} ${unit}`;
   }
   return `${whole} s`;
-}
+});
 
 const day = (date) => `${date.getUTCFullYear()}-${pad(date.getUTCMonth() + 1)}-${pad(date.getUTCDate())}`;
 
-function minute(value) {
-  return isNumber(value) ? `${pad(utc(value).getUTCHours())}:${pad(utc(value).getUTCMinutes())}` : UNKNOWN;
-}
+const minute = ofNumber((value) => `${pad(utc(value).getUTCHours())}:${pad(utc(value).getUTCMinutes())}`);
+const clock = ofNumber((value) => `${minute(value)}:${pad(utc(value).getUTCSeconds())}`);
+const moment = ofNumber((value) => `${day(utc(value))} ${clock(value)} UTC`);
+const stamp = ofNumber((value, now) => (day(utc(value)) === day(utc(now)) ? "" : `${day(utc(value))} `) + clock(value));
 
-function clock(value) {
-  return isNumber(value) ? `${minute(value)}:${pad(utc(value).getUTCSeconds())}` : UNKNOWN;
-}
-
-function moment(value) {
-  return isNumber(value) ? `${day(utc(value))} ${clock(value)} UTC` : UNKNOWN;
-}
-
-function stamp(value, now) {
-  if (!isNumber(value)) return UNKNOWN;
-  return day(utc(value)) === day(utc(now)) ? clock(value) : `${day(utc(value))} ${clock(value)}`;
-}
-
-function text(value) {
-  if (Array.isArray(value)) return text(value.join(", ") || NOT_APPLICABLE);
-  return value === null || value === undefined || value === "" ? UNKNOWN : String(value);
-}
-
-const name = (value) => text(value === null || value === undefined ? value : String(value).split(".").pop() || value);
+const isNothing = (value) => value === null || value === undefined || value === "";
+const maybe = (value) => (isNothing(value) ? NOT_APPLICABLE : String(value));
+const text = (value) => (isNothing(value) ? UNKNOWN : Array.isArray(value) ? value.join(", ") || NOT_APPLICABLE : String(value));
+const name = (value) => text(isNothing(value) ? value : String(value).split(".").pop() || value);
 const phase = (value) => (value === "PROGRESS" ? "" : text(value));
-
-function maybe(value) {
-  return value === null || value === undefined || value === "" ? NOT_APPLICABLE : String(value);
-}
 
 const FORMATS = { text, phase, name, maybe, exact, count, rate, percent, seconds, ago, clock, minute, moment, stamp };
 

@@ -54,8 +54,7 @@ async function look() {
   const shown = [...here.filter(({ name }) => name.toLowerCase().includes(wanted)), ...found];
   list.replaceChildren(...shown.map(option));
   told.textContent = told.dataset[answer?.ok ? (shown.length ? "some" : "none") : "silent"].replace("{n}", shown.length);
-  // Nothing is chosen before anything is asked for: Enter alone must do nothing of this page.
-  if (wanted) choose(0); else place = -1;
+  if (wanted) choose(0);  // before anything is asked for Enter must do nothing of this page
 }
 
 function option({ name, kind, address, button }, at) {

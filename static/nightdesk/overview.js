@@ -6,8 +6,7 @@ import { offerCopies, shell } from "./shell.js";
 
 const page = document.getElementById("live");
 const record = document.querySelector(".side-foot");
-const chart = document.getElementById("chart");
-const draw = chart ? drawChart(chart, JSON.parse(document.getElementById("chart-data").textContent)) : () => {};
+const draw = drawChart();
 
 const reading = () => document.activeElement?.matches("#story textarea");
 const askForStory = asker("story", { least: 10_000, mustWait: reading, after: () => { offerCopies(); draw(); } });

@@ -28,7 +28,10 @@ document.addEventListener("securitypolicyviolation",
 
 
 class Browser:
-    """Headless Chromium; each `visitor` is a fresh profile whose pages note what breaks the policy."""
+    """Headless Chromium; each `visitor` is a fresh profile whose pages note what breaks the policy.
+
+    A script that throws fails the test that its page belongs to.
+    """
 
     def __init__(self, chromium: Chromium) -> None:
         self._chromium = chromium
@@ -37,10 +40,13 @@ class Browser:
     def visitor(self, **options: Any) -> Iterator[BrowserContext]:
         context = self._chromium.new_context(**{"viewport": {"width": 1280, "height": 720}, **options})
         context.add_init_script(WATCH)
+        thrown: list[str] = []
+        context.on("weberror", lambda failure: thrown.append(str(failure.error)))
         try:
             yield context
         finally:
             context.close()
+        assert thrown == []
 
     @contextmanager
     def serving(self, folder: Path) -> Iterator[tuple[Page, str]]:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from jobs import live
-from jobs.models import Cluster, Job, Payload, Standing
+from jobs.models import Cluster, Job, Payload, Standing, Worker
 from jobs.models.alerts import Kind
 from tests import tasks
 from tests.alerting import a_rule, an_alert
@@ -147,6 +147,21 @@ def test_rows_stay_where_they_are_under_the_pointer(visit: Visit) -> None:
     page.get_by_role("heading", level=1).hover()
     publish({**frame, "at": frame["at"] + 1})
     expect(names.first).to_have_text(before[-1])
+
+
+def test_what_was_opened_stays_open_when_its_part_asks_again(visit: Visit) -> None:
+    seed(timezone.now())
+    page = visit("/queues/high/")
+    assert_fresh(page, "live")
+    page.get_by_text("As a table").click()
+    expect(page.locator("#queues details")).to_have_attribute("open", "")
+    before = page.locator("#queues h1").element_handle()
+    Worker.objects.all().delete()
+    publish({"topic": "queues", "at": timezone.now().timestamp(), "seq": 1})
+    expect(page.get_by_role("heading", name="No worker reads it")).to_be_visible()
+    expect(page.locator("#queues details")).to_have_attribute("open", "")
+    assert before is not None
+    assert before.evaluate("heading => heading.isConnected"), "the page was morphed, not written anew"
 
 
 def test_the_first_job_turns_the_first_steps_into_the_overview(visit: Visit) -> None:

@@ -1,4 +1,0 @@
-// A page that watches nothing.
-import { shell } from "./shell.js";
-
-shell();
