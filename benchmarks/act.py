@@ -1,7 +1,8 @@
 """What people do while the record is written, in a process of its own, as a web process does it.
 
 usage: python -m benchmarks.act prepare BULK OPEN   (BULK jobs that failed, and OPEN jobs that wait)
-       python -m benchmarks.act at RATE             (retry all that failed, revoke what waits, RATE a second)
+       python -m benchmarks.act at RATE BULK_RATE   (retry all that failed, BULK_RATE a second, and revoke
+                                                     what waits, RATE a second)
 Says for each revocation, in a line: the moment at which it was done, and how long it took (seconds).
 """
 
@@ -25,7 +26,7 @@ from django.contrib.auth.models import User
 from jobs.models import Bulk, Job, Payload, Standing
 from jobs.perform import Actor, perform
 from workers.bulk.gathering import gather
-from workers.commands.bulk import HIGHEST_RATE, BulkPreview, BulkStart
+from workers.commands.bulk import BulkPreview, BulkStart
 from workers.commands.jobs import Revoke
 
 NAME = "busy"
@@ -55,13 +56,13 @@ def _make(count: int, state: str) -> None:
         Standing.objects.bulk_create(Standing(job=job, **facts) for job in jobs)
 
 
-def act(rate: float) -> None:
+def act(rate: float, bulk_rate: float) -> None:
     """Begin a bulk, and act, as many at a time as a web process has threads, until there is nothing left."""
     user = User.objects.get(username=NAME)
     by = Actor(user, "api")
     open_jobs = Standing.objects.filter(state="queued", queue=QUEUE).order_by("job_id")
     task_ids = list(open_jobs.values_list("job__task_id", flat=True))
-    _begin_a_bulk(by, user)
+    _begin_a_bulk(by, user, bulk_rate)
     began, waiting = time.time(), threading.Semaphore(THREADS)
 
     def finished(one: Future[None]) -> None:
@@ -83,11 +84,11 @@ def _revoke(by: Actor, task_id: str) -> None:
     print(f"{time.time()!r} {took!r}{refusal}\n", end="", flush=True)
 
 
-def _begin_a_bulk(by: Actor, user: User) -> None:
+def _begin_a_bulk(by: Actor, user: User, rate: float) -> None:
     bulk = Bulk.objects.get(asked=perform(by, BulkPreview("retry", state="failed")))
     while bulk.frozen_at is None:
         bulk = gather(bulk, user)
-    begun = perform(by, BulkStart(bulk.pk, HIGHEST_RATE, confirm=bulk.eligible), reason="to see the cost")
+    begun = perform(by, BulkStart(bulk.pk, rate, confirm=bulk.eligible), reason="to see the cost")
     assert begun.refusal is None, begun.detail
 
 
@@ -95,4 +96,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "prepare":
         prepare(int(sys.argv[2]), int(sys.argv[3]))
     else:
-        act(float(sys.argv[2]))
+        act(float(sys.argv[2]), float(sys.argv[3]))

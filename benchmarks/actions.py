@@ -1,8 +1,9 @@
 """Events a second into the record while people act, against the same without them.
 
-Twice: under a steady stream, with the lag of its events, and while a monitor drains what has
-piled up. Both rounds of a pair have a real monitor of their own, one after the other: one of them
-with a bulk at work in that monitor, and another process that acts at a steady pace.
+Under a steady stream, with the lag of its events, beside a bulk at the rate that is preset and beside one
+at the highest; and while a monitor drains what has piled up. Both rounds of a pair have a real monitor of
+their own, one after the other: one of them with a bulk at work in that monitor, and another process that
+acts at a steady pace.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ from benchmarks.places import Place, place
 from benchmarks.report import Row, percentile
 from tests.harness import Process, eventually
 from tests.harness.processes import python
+from workers.commands.bulk import HIGHEST_RATE, BulkStart
 from workers.monitor.events import order
 from workers.monitor.ingest import STREAM
 
 BULK, OPEN_JOBS = 10_000, 60_000
 PER_SECOND = 200
+# What people get who change nothing, and the most that they may ask for.
+BULK_RATES = (BulkStart.rate, HIGHEST_RATE)
 LONGEST = 1_800.0
 STEADY_SECONDS = 30.0
 # What is committed this soon (seconds) after a steady stream has ended was in time.
@@ -51,14 +55,15 @@ def measure(vendor: str, jobs: int, rounds: int, rate: int) -> list[Row]:
     """Rows: the rate of ingest with and without actions, medians over pairs of rounds."""
     with place(vendor) as here:
         here.run("-m", "benchmarks.act", "prepare", str(BULK), str(OPEN_JOBS))
-        steady = _pairs(rounds, lambda busy: _steady(here, rate, busy=busy))
-        drains = _pairs(rounds, lambda busy: _drain(here, jobs, busy=busy))
-    label = LABELS[vendor]
-    return [
-        *_rows(f"{label}, {rate:,} events/s", steady, ">= 0.9"),
-        *_lags(f"{label}, {rate:,} events/s", steady),
-        *_rows(f"{label}, draining", drains),
-    ]
+        rows = [row for bulk in BULK_RATES for row in _beside(here, LABELS[vendor], rounds, rate, bulk)]
+        drains = _pairs(rounds, lambda busy: _drain(here, jobs, HIGHEST_RATE if busy else None))
+    return [*rows, *_rows(f"{LABELS[vendor]}, draining", drains)]
+
+
+def _beside(here: Place, label: str, rounds: int, rate: int, bulk: float) -> list[Row]:
+    pairs = _pairs(rounds, lambda busy: _steady(here, rate, bulk if busy else None))
+    what = f"{label}, {rate:,} events/s, a bulk of {bulk:.0f} jobs/s"
+    return [*_rows(what, pairs, ">= 0.9"), *_lags(what, pairs)]
 
 
 def _pairs(rounds: int, one: Callable[[bool], Round]) -> list[Pair]:
@@ -71,14 +76,14 @@ def _pairs(rounds: int, one: Callable[[bool], Round]) -> list[Pair]:
     return pairs
 
 
-def _steady(here: Place, rate: int, *, busy: bool) -> Round:
+def _steady(here: Place, rate: int, bulk: float | None) -> Round:
     with ExitStack() as stack:
         copy = stack.enter_context(here.copied())
         with copy.redis.client() as client:
             client.flushall()
         monitor = Monitor(copy)
         stack.callback(monitor.process.stop)
-        actor = _actor(copy, stack) if busy else None
+        actor = _actor(copy, stack, bulk) if bulk else None
         feed = Feed(copy, rate, STEADY_SECONDS)
         stack.callback(feed.process.stop)
         feed.process.wait(STEADY_SECONDS + 60)
@@ -94,13 +99,13 @@ def _steady(here: Place, rate: int, *, busy: bool) -> Round:
     return Round(events, len(took) / seconds, took, done, percentile(waits, 99))
 
 
-def _drain(here: Place, jobs: int, *, busy: bool) -> Round:
+def _drain(here: Place, jobs: int, bulk: float | None) -> Round:
     with ExitStack() as stack:
         copy = stack.enter_context(here.copied())
         with copy.redis.client() as client:
             client.flushall()
             last_id = trace.fill_stream(client, STREAM, jobs)
-        actor = _actor(copy, stack) if busy else None
+        actor = _actor(copy, stack, bulk) if bulk else None
         monitor = Monitor(copy)
         stack.callback(monitor.process.stop)
         monitor.has_read(last_id, LONGEST)
@@ -112,10 +117,10 @@ def _drain(here: Place, jobs: int, *, busy: bool) -> Round:
     return Round(jobs * trace.EVENTS_A_JOB / seconds, len(took) / seconds, took, done)
 
 
-def _actor(here: Place, stack: ExitStack) -> Process:
+def _actor(here: Place, stack: ExitStack, bulk: float) -> Process:
     log = here.folder / "actions.txt"
     log.unlink(missing_ok=True)
-    actor = Process(python("-m", "benchmarks.act", "at", str(PER_SECOND)), here.env, log)
+    actor = Process(python("-m", "benchmarks.act", "at", str(PER_SECOND), str(bulk)), here.env, log)
     stack.callback(actor.stop)
     eventually(actor.text, 60)
     return actor
@@ -137,7 +142,12 @@ def _rows(what: str, pairs: list[Pair], goal: str = "") -> list[Row]:
         Row(f"{what}: committed, no actions", quiet_rate, "events/s"),
         Row(f"{what}: committed, with actions", median(round.rate for round in busy), "events/s"),
         Row(f"{what}: with actions against without", share, "x", goal=goal),
-        Row(f"{what}: actions", median(round.actions for round in busy), "actions/s"),
+        Row(
+            f"{what}: actions",
+            median(round.actions for round in busy),
+            "actions/s",
+            goal=goal and f">= {PER_SECOND}",
+        ),
         Row(f"{what}: an action, p50", median(took) * 1000, "ms"),
         Row(f"{what}: an action, p99", percentile(took, 99) * 1000, "ms"),
         Row(f"{what}: jobs of the bulk done meanwhile", median(round.bulk for round in busy), "jobs"),

@@ -279,6 +279,19 @@ def test_jobs_that_wait_in_a_worker_are_counted(now: datetime) -> None:
     assert of(scraped(now), "flower_worker_prefetched_tasks", "worker", "task") == {("w@h", "t"): 2}
 
 
+def test_where_jobs_have_waited_before_none_is_0_while_the_worker_is_there(now: datetime) -> None:
+    Record("test").commit([entry_of(life_of("a"))])
+    row = models.Series.objects.get(axis="worker", place="w1@host")
+    name = "flower_worker_prefetched_tasks"
+    assert of(scraped(now), name, "worker", "task") == {}
+    a_monitor(now)
+    a_worker(now, "w1@host")
+    assert of(scraped(now), name, "worker", "task") == {("w1@host", row.task): 0}
+    job = models.Job.objects.create(task_id="b", task="t", state="received", seen_at=now, worker="w1@host")
+    models.Standing.objects.create(job=job, state="received", task="t")
+    assert of(scraped(now), name, "worker", "task") == {("w1@host", row.task): 0, ("w1@host", "t"): 1}
+
+
 def test_many_that_wait_in_workers_are_bounded(now: datetime, settings: LazySettings) -> None:
     settings.METRICS_LABEL_SETS = 2
     for number in range(6):

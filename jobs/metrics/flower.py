@@ -24,7 +24,7 @@ def families(look: Look) -> list[Family]:
     now = look.now.timestamp()
     present = {*(worker.name for worker, _ in look.workers), *look.stopped, *NOBODY}
     rows = [(key, tally) for key, tally in look.series.items() if _is_shown(key, tally, present, now)]
-    return [*_of_tasks(rows, now), _prefetch_time(rows, now), *_of_workers(look)]
+    return [*_of_tasks(rows, now), _prefetch_time(rows, now), _prefetched(rows, look), *_of_workers(look)]
 
 
 def _is_shown(key: Key, tally: Tally, present: Collection[str], now: float) -> bool:
@@ -58,19 +58,26 @@ def _prefetch_time(rows: Iterable[tuple[Key, Tally]], now: float) -> Family:
     return family
 
 
+def _prefetched(rows: Iterable[tuple[Key, Tally]], look: Look) -> Family:
+    family = Family("flower_worker_prefetched_tasks", GAUGE, "Jobs with a worker that have not started.")
+    there = {worker.name for worker, state in look.workers if state != "dead"}
+    # Where jobs have waited before, none is 0, so that a panel shows a line.
+    none = {(key.place, key.task): 0 for key, tally in rows if tally.prefetch and key.place in there}
+    for (worker, task), count in sorted({**none, **_bounded(look.prefetched)}.items()):
+        family.add((("task", task), ("worker", worker)), count)
+    return family
+
+
 def _of_workers(look: Look) -> list[Family]:
-    held = Family("flower_worker_prefetched_tasks", GAUGE, "Jobs with a worker that have not started.")
     online = Family("flower_worker_online", GAUGE, "1 while the worker is there, 0 for a day after it died.")
     busy = Family("flower_worker_number_of_currently_executing_tasks", GAUGE, "Jobs that the worker runs.")
-    for (worker, task), count in sorted(_bounded(look.prefetched).items()):
-        held.add((("task", task), ("worker", worker)), count)
     there = {worker.name: (state != "dead", worker.busy) for worker, state in look.workers}
     for name, (alive, running) in sorted({**dict.fromkeys(look.stopped, (False, 0)), **there}.items()):
         labels = [("worker", name)]
         online.add(labels, int(alive))
         if running is not None or not alive:
             busy.add(labels, (running or 0) if alive else 0)
-    return [held, online, busy]
+    return [online, busy]
 
 
 def _bounded(prefetched: Mapping[tuple[str, str], int]) -> Counter[tuple[str, str]]:
