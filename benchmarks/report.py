@@ -29,7 +29,8 @@ def show(rows: Sequence[Row], file: Path | None) -> None:
     """Print the table; write the JSON if a file is named."""
     width = max(len(row.what) for row in rows)
     for row in rows:
-        print(f"{row.what:<{width}}  {row.value:>12,.1f} {row.unit:<10} {row.goal}")
+        digits = 2 if row.unit == "x" else 1
+        print(f"{row.what:<{width}}  {row.value:>12,.{digits}f} {row.unit:<10} {row.goal}")
     if file is not None:
         report = {
             "machine": platform.machine(),

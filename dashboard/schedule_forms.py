@@ -18,6 +18,12 @@ from workers.beat.editing import POLICY, Wish, policy_problem
 class ScheduleForm(beat.PeriodicTaskForm):  # type: ignore[misc]
     """A schedule that Beat can run, or a word on why it can't."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # Django's two inputs of one moment have no label of their own.
+        date, time = self.fields["start_time"].widget.widgets
+        date.attrs["aria-label"], time.attrs["aria-label"] = _("Start date"), _("Start time")
+
     def _post_clean(self) -> None:
         super()._post_clean()
         if not self.errors and (why := problem(self.instance)):

@@ -12,6 +12,8 @@ import pytest
 from django.utils import timezone
 from playwright.sync_api import Page, ViewportSize, expect
 
+from tests.browser.chromium import Browser
+from tests.browser.conftest import Site
 from tests.every_page import a_full_record, every_page
 from tests.seed import seed
 from tests.test_authorise import Things, things  # noqa: F401 a fixture
@@ -40,6 +42,8 @@ SMALL = """() => [...document.querySelectorAll(
 
 def faults(page: Page, rules: dict[str, Any], look: str) -> Iterator[str]:
     """What axe finds on the page as it stands, a line each."""
+    # The admin's links take their time to change colours.
+    page.evaluate("document.getAnimations().forEach((each) => each.finish())")
     found = page.evaluate(f"axe.run({json.dumps({'runOnly': rules, 'resultTypes': ['violations']})})")
     for violation in found["violations"]:
         for node in violation["nodes"]:
@@ -101,6 +105,38 @@ def test_what_opens_over_a_page_has_no_fault_either(visit: Visit) -> None:
         page.keyboard.press("Escape")
     page.locator(".account .who").click()
     found += [*faults_in_all_looks(page), *too_wide(page)]
+    assert found == [], "\n".join(found)
+
+
+ADMIN = (
+    "/admin/",
+    "/admin/django_celery_beat/periodictask/",
+    "/admin/django_celery_beat/periodictask/add/",
+    "/admin/auth/user/",
+)
+
+
+@pytest.mark.slow
+def test_signing_in_and_being_refused_have_no_fault(chromium: Browser, site: Site) -> None:
+    with chromium.visitor(base_url=site.address, reduced_motion="reduce") as context:
+        page = context.new_page()
+        page.goto("/sign-in/")
+        found = [*faults_in_all_looks(page), *too_wide(page)]
+        page.get_by_label("User").fill("nobody")
+        page.get_by_label("Password").fill("wrong")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert")).to_be_visible()
+        found += [*faults_in_all_looks(page), *too_wide(page)]
+    assert found == [], "\n".join(found)
+
+
+@pytest.mark.slow
+def test_the_admin_has_no_fault(visit: Visit) -> None:
+    page = visit(reduced_motion="reduce")
+    found: list[str] = []
+    for address in ADMIN:
+        page.goto(address)
+        found += faults_in_all_looks(page)
     assert found == [], "\n".join(found)
 
 
