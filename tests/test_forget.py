@@ -24,7 +24,7 @@ from tests.ingesting import at_work
 from tests.stream import START, entry_of, life_of, raw
 from workers.monitor import prune as prune_loop
 from workers.monitor.ingest import STREAM, Ingest
-from workers.monitor.prune import FEWEST, MOST, STEP_SECONDS, Pruner, next_rows
+from workers.monitor.prune import FEWEST, MOST, Pruner, next_rows
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -342,8 +342,8 @@ def test_nothing_is_deleted_while_the_log_is_brought_in() -> None:
 
 
 def test_steps_grow_and_shrink_with_the_time_they_take() -> None:
-    assert next_rows(100, STEP_SECONDS) == 100
-    assert next_rows(100, STEP_SECONDS * 100) == 50
-    assert next_rows(100, 0.0) == 200
-    assert next_rows(FEWEST, 10.0) == FEWEST
-    assert next_rows(MOST, 0.0) == MOST
+    assert next_rows(100, 0.02, 0.02) == 100
+    assert next_rows(100, 2.0, 0.02) == 50
+    assert next_rows(100, 0.0, 0.02) == 200
+    assert next_rows(FEWEST, 10.0, 0.02) == FEWEST
+    assert next_rows(MOST, 0.0, 0.02) == MOST

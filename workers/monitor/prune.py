@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import QuerySet
 
 from jobs.forgetting import Sweep, bring_into_memory, forget_jobs, forget_rows, rows_over
@@ -18,8 +19,9 @@ from jobs.store import checkpoints, partitions
 from workers.monitor.rounds import go_round
 
 INTERVAL = 60.0
-# SQLite has one writer at a time: a step is what a commit may have to wait for.
-STEP_SECONDS = 0.02
+# SQLite has one writer at a time: a step is what a commit may have to wait for. On PostgreSQL nobody waits
+# for a step, but each waits for the disk, however few its rows are.
+STEP_SECONDS = {"sqlite": 0.02, "postgresql": 0.2}
 FEWEST, MOST = 10, 2_000
 # Of its time the loop works this share, and leaves the database to others in the rest.
 SHARE = 1 / 3
@@ -74,7 +76,7 @@ class Pruner:
 
 
 class Stride:
-    """How many rows a step takes, so that it lasts about STEP_SECONDS; and the rest between steps."""
+    """How many rows a step takes, so that it lasts about as long as it may; and the rest between steps."""
 
     def __init__(self, stop: threading.Event) -> None:
         self.rows = FEWEST
@@ -82,13 +84,16 @@ class Stride:
 
     def took(self, seconds: float) -> bool:
         """Learn from a step, rest, and say whether there may be another."""
-        self.rows = next_rows(self.rows, seconds)
+        self.rows = next_rows(self.rows, seconds, STEP_SECONDS[connection.vendor])
         return not self._stop.wait(seconds * (1 / SHARE - 1))
 
 
-def next_rows(rows: int, seconds: float) -> int:
-    """How many rows to take after a step of `rows` took so long: at most twice as many, at least half."""
-    factor = min(2.0, max(0.5, STEP_SECONDS / max(seconds, 0.001)))
+def next_rows(rows: int, seconds: float, wished: float) -> int:
+    """How many rows to take, so that a step lasts as wished, after one of `rows` took so long.
+
+    At most twice as many, at least half.
+    """
+    factor = min(2.0, max(0.5, wished / max(seconds, 0.001)))
     return round(min(MOST, max(FEWEST, rows * factor)))
 
 
