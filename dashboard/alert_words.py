@@ -32,6 +32,10 @@ HEADLINES: Words = {
     Kind.NEW_ERROR: gettext_lazy("New error in %(what)s"),
     Kind.DEAD_LETTERS: gettext_lazy("Dead letters of %(what)s wait"),
     Kind.STREAM: gettext_lazy("The record is not complete"),
+    # No rules, but rows of what needs somebody; see jobs.adrift.
+    "orphaned": gettext_lazy("%(what)s left orphaned jobs"),
+    "lost": gettext_lazy("%(what)s has lost jobs"),
+    "stuck": gettext_lazy("%(what)s has stuck jobs"),
 }
 OF_THE_RECORD: Words = {
     "lag": gettext_lazy("The record is behind"),
@@ -54,6 +58,9 @@ SENTENCES: Words = {
     Kind.NO_SUCCESS: gettext_lazy("The last success was %(value)s ago; %(failed)s failed since then."),
     Kind.NEW_ERROR: gettext_lazy("%(exception)s, first seen %(first)s, last %(last)s."),
     Kind.DEAD_LETTERS: gettext_lazy("%(value)s wait for a decision."),
+    "orphaned": gettext_lazy("%(value)s taken by a process that is gone."),
+    "lost": gettext_lazy("%(value)s queued, with no message left that would run."),
+    "stuck": gettext_lazy("%(value)s running far too long, on a worker that lives."),
 }
 SENTENCES_OF_THE_RECORD: Words = {
     "lag": gettext_lazy("%(value)s behind, over %(limit)s: what pages show is of then."),
@@ -98,7 +105,8 @@ VALUES: Words = {
     Kind.DEAD_LETTERS: gettext_lazy("dead letters"),
     Kind.STREAM: gettext_lazy("measured"),
 }
-COUNTS = (Kind.DEPTH, Kind.NO_CONSUMER, Kind.WORKER_DEAD, Kind.DEAD_LETTERS)
+ADRIFT = ("orphaned", "lost", "stuck")
+COUNTS = (Kind.DEPTH, Kind.NO_CONSUMER, Kind.WORKER_DEAD, Kind.DEAD_LETTERS, *ADRIFT)
 SHARES = (Kind.FAILURE_SHARE, Kind.FAILURE_RISE)
 OF_COUNTS = {"failed", "ended", "jobs", "depth", "readers", "free", "taken", "missed"}
 OF_MOMENTS = {"due", "first", "last", "returned"}

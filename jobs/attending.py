@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobs import alert_frame
+from jobs.adrift import telling
+from jobs.adrift.needs import needs_of
 from jobs.attention import MOST, Attention, Facts, Need, Told, attention
 from jobs.changes import Changed, in_short, of_workers
 from jobs.job_frame import epoch
@@ -90,6 +92,7 @@ def attention_of(seen: Seen, queues: Sequence[Mapping[str, Any]], alerts: Iterab
         beat_silent_since=_beat_silent_since(seen),
         last_gap=epoch(seen.trust.gaps.last_end),
         lost=seen.trust.gaps.lost or None,
+        others=needs_of(telling.read(seen.trust, seen.scope), {worker["name"] for worker in dead}),
     )
     return attention(facts, alerts)
 
@@ -122,6 +125,8 @@ def _row(need: Need, seen: Seen) -> dict[str, Any]:
         "severity": need.severity,
         "since": need.since,
         "facts": dict(need.facts),
+        # The number of the job that shows it best.
+        "oldest": need.facts.get("job"),
         "trend": depths(seen, need.name) if need.about == About.QUEUE else [],
         "alert": need.alert,
         "owner": need.owner,

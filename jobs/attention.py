@@ -27,7 +27,7 @@ MOST_OF_IT = 0.5
 Word = Literal["quiet", "drifting", "burning"]
 SEVERITIES = (Severity.PAGE, Severity.WARN, Severity.INFO)
 # What a row may say, the most telling first: of two findings about one thing the first is told. All but
-# "capacity", "growing", "gap", "lag" and "broker" are kinds of rules, with their evidence.
+# "capacity", "growing", "gap", "lag", "broker" and those of jobs.adrift are kinds of rules.
 WHATS: tuple[str, ...] = (
     "broker",
     "lag",
@@ -35,10 +35,13 @@ WHATS: tuple[str, ...] = (
     Kind.NO_CONSUMER,
     Kind.STALLED,
     Kind.WORKER_DEAD,
+    "lost",
+    "orphaned",
     Kind.FAILURE_SHARE,
     Kind.FAILURE_RISE,
     Kind.NO_SUCCESS,
     Kind.MISSED_TICK,
+    "stuck",
     "capacity",
     "growing",
     Kind.OLDEST,
@@ -98,14 +101,14 @@ class Need:
     def place(self) -> tuple[Any, ...]:
         """Where it stands in the list: what nobody is on, by severity, the most telling, the oldest."""
         rank = SEVERITIES.index(Severity(self.severity)), WHATS.index(self.what)
-        return (bool(self.owner), *rank, self.since or 0.0, self.name)
+        return (bool(self.owner), *rank, self.since or 0.0, self.name, self.about)
 
 
 @dataclass(frozen=True)
 class Facts:
     """What the record shows at the moment `at`: rows of queues (`jobs.queue_rows`) and of workers, how the
     tasks ended `lately` and in the last day, since when Beat is silent, the end of the last gap, and how many
-    events are known to be lost."""
+    events are known to be lost; `others` is what was found elsewhere."""
 
     at: float
     queues: Sequence[Mapping[str, Any]] = ()
@@ -115,6 +118,7 @@ class Facts:
     beat_silent_since: float | None = None
     last_gap: float | None = None
     lost: int | None = None
+    others: Sequence[Need] = ()
 
 
 @dataclass(frozen=True)
@@ -180,8 +184,8 @@ def _once(needs: Iterable[Need]) -> list[Need]:
 
 def _merged(needs: Sequence[Need]) -> Need:
     """The worst of them, with what is known of the others: its own numbers, the first of their alerts."""
-    first = min(needs, key=lambda need: (SEVERITIES.index(Severity(need.severity)), WHATS.index(need.what)))
-    alert = next((need for need in [first, *needs] if need.alert is not None), first)
+    first, *others = sorted(needs, key=_told_first)
+    alert = next((need for need in [first, *others] if need.alert is not None), first)
     same = [need for need in needs if need.what == first.what]
     return replace(
         first,
@@ -192,6 +196,11 @@ def _merged(needs: Sequence[Need]) -> Need:
         owner=alert.owner,
         more=len({need.what for need in needs}) - 1,
     )
+
+
+def _told_first(need: Need) -> tuple[Any, ...]:
+    rank = SEVERITIES.index(Severity(need.severity)), WHATS.index(need.what)
+    return (*rank, need.since or 0.0, need.alert or 0, need.owner)
 
 
 def _earliest(needs: Iterable[Need]) -> float | None:
@@ -258,6 +267,7 @@ def _seen(facts: Facts) -> Iterator[Need]:
     for worker in facts.dead:
         yield _of_worker(worker, facts.at)
     yield from _of_tasks(facts)
+    yield from facts.others
     if facts.beat_silent_since is not None:
         silent = {"value": facts.at - facts.beat_silent_since}
         yield Need(About.BEAT, "beat", Kind.BEAT_SILENT, Severity.PAGE, facts.beat_silent_since, silent)

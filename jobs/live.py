@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from jobs import scopes, side
+from jobs import job_frame, scopes, side
+from jobs.adrift import telling
 from jobs.alert_frame import alerts
 from jobs.history import Memory
-from jobs.job_frame import job
 from jobs.models import Heartbeat, Job, Position
 from jobs.overview import overview
 
@@ -93,6 +93,14 @@ def frame(topic: Topic, cluster_id: int, now: datetime, memory: Memory | None = 
     if topic.kind == "jobs":
         return jobs(cluster_id, topic.scope, now)
     return heard(topic, now)
+
+
+def job(found: Job, scope: str, now: datetime) -> Frame:
+    """The `job` dict of docs/frames.md. At most five statements, and one more for an open job."""
+    told = job_frame.job(found, scope, now)
+    adrift = telling.of_job(found, now)
+    verdict = told["verdict"] or (adrift["what"] if adrift else None)
+    return {**told, "verdict": verdict, "adrift": adrift}
 
 
 def jobs(cluster_id: int, scope: str, now: datetime) -> Frame:

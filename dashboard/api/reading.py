@@ -14,7 +14,7 @@ from dashboard.api import schemas
 from dashboard.api.asked import LAST_ID, JobsAsked, OfCluster, only_known
 from dashboard.api.problems import forbidden, missing
 from dashboard.schedule_rows import read_beat, read_schedules
-from jobs import job_frame, scopes, search
+from jobs import live, scopes, search
 from jobs.liveness import queues_of
 from jobs.models import Job, Pause, Worker
 from jobs.overview import overview
@@ -70,9 +70,9 @@ def _job(request: HttpRequest, key: dict[str, Any]) -> dict[str, Any]:
     found = Job.objects.visible_to(request.user).select_related("payload").filter(**key).first()
     if found is None:
         raise missing("There is no such job, or it is beyond the reach of this token.")
-    frame = job_frame.job(found, scopes.known(scope), timezone.now())
+    frame = live.job(found, scopes.known(scope), timezone.now())
     facts = {name: getattr(found, name) for name in schemas.Job.model_fields}
-    carried = {name: frame[name] for name in ("progress", "args", "kwargs", "result", "withheld")}
+    carried = {name: frame[name] for name in ("progress", "args", "kwargs", "result", "withheld", "adrift")}
     return {**facts, **carried, "exception": frame["exception"], "timeline": frame["attempts"]}
 
 

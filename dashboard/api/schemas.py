@@ -69,6 +69,17 @@ class Progress(Told):
     at: datetime | None
 
 
+class Adrift(Told):
+    """That a job will not go on by itself: `what` it is, `next` what comes next, `usual` the 99th percentile
+    of its task in seconds. The words are those of docs/adrift.md."""
+
+    what: str
+    since: datetime
+    next: str
+    again_at: datetime | None
+    usual: float | None
+
+
 class JobDetail(Job):
     """A job with what it carries. `args`, `kwargs` and `result` are texts as they were recorded: cleaned of
     secrets, perhaps cut. `withheld` says why they can't be sent again."""
@@ -78,6 +89,7 @@ class JobDetail(Job):
     kwargs: str | None
     result: str | None
     withheld: str | None
+    adrift: Adrift | None
     timeline: list[Attempt]
 
 

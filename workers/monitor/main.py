@@ -12,6 +12,7 @@ from django.conf import settings
 
 from jobs.record import Committed
 from jobs.store import checkpoints, sessions
+from workers.monitor.adrift import DriftLook
 from workers.monitor.alerts import Alerting
 from workers.monitor.bulks import BulkRunner
 from workers.monitor.checkpoint import Checkpointer
@@ -85,6 +86,7 @@ def _loops(publisher: Publisher) -> list[Loop]:
         BulkRunner(leading=lambda: ingest.leading),
         Steering(leading=lambda: ingest.leading, steered=publisher.steered),
         Inspector(leading=lambda: ingest.leading),
+        DriftLook(leading=lambda: ingest.leading, changed=publisher.changed),
         Grouping(leading=lambda: ingest.leading),
         MissedTicks(leading=lambda: ingest.leading),
         Alerting(leading=lambda: ingest.leading, alerted=publisher.alerted),
