@@ -39,7 +39,10 @@ class Label:
 
 @dataclass(frozen=True)
 class Chart:
-    """The drawing, and the same in figures, the newest first: (moment, value, how it is written)."""
+    """The drawing, and the same in figures, the newest first: (moment, value, how it is written).
+
+    A moment begins a step, so many seconds wide.
+    """
 
     bars: list[Bar]
     ticks: list[Label]
@@ -49,6 +52,7 @@ class Chart:
     limit: str | None
     limit_text: str
     form: str
+    step: int
     rows: list[tuple[int, float | None]]
 
 
@@ -84,6 +88,7 @@ def chart(
         limit=None if limit is None else f"{_height(limit, top):.1f}",
         limit_text="" if limit is None else formats.written(limit, form, 0),
         form=form,
+        step=series.step,
         rows=[(series.at(place), value) for place, value in enumerate(series.values)][::-1],
     )
 

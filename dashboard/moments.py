@@ -1,26 +1,36 @@
-"""The moment that a page is asked to show: `?at=2026-11-22T02:41` (UTC), read with care."""
+"""The past that a page is asked to show, read with care: `?at=2026-11-22T02:41`, or `?since=…&until=…`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from dashboard import formats
 from dashboard.visitors import cluster_id_of, scope_of_visitor
 from jobs import scopes
-from jobs.history import read_first_hour
 from jobs.past import Then, look_back
+from jobs.past_span import PastSpan, read_began
+from jobs.stats import EARLIEST, MOST_STEPS
 
 MINUTE = timedelta(minutes=1)
-STEPS = (-60, -15, 15, 60)
+HOUR = timedelta(hours=1)
+ENDS = ("since", "until")
+STEPS: dict[int, str | Promise] = {
+    -60: gettext_lazy("\N{MINUS SIGN}1 h"),
+    -15: gettext_lazy("\N{MINUS SIGN}15 min"),
+    15: gettext_lazy("+15 min"),
+    60: gettext_lazy("+1 h"),
+}
 LONGEST = 40
 
 
@@ -29,64 +39,171 @@ class NoMoment(ValueError):
 
 
 @dataclass(frozen=True)
-class Step:
-    """A way to another moment: `minutes` from here."""
+class Past:
+    """What to show: the minute `at`, seen at its end; and what happened in the span that ends with it."""
 
-    minutes: int
-    at: str
+    at: datetime
+    span: PastSpan | None = None
+
+    @property
+    def question(self) -> dict[str, str]:
+        """As the address has it."""
+        if self.span is None:
+            return {"at": field(self.at)}
+        return {"since": _field(self.span.since), "until": _field(self.span.until)}
+
+    @property
+    def charted(self) -> dict[str, str]:
+        """The span of its chart."""
+        return (
+            self.question
+            if self.span
+            else {"since": field(self.at + MINUTE - HOUR), "until": field(self.at + MINUTE)}
+        )
+
+
+@dataclass(frozen=True)
+class Step:
+    """A way to another moment or span."""
+
+    words: str | Promise
+    query: str
 
 
 def asked(request: HttpRequest) -> bool:
-    """Whether an earlier moment is asked for; an empty one is now."""
-    return bool(request.GET.get("at"))
+    """Whether the past is asked for; an empty moment is now."""
+    return any(request.GET.get(name) for name in ("at", *ENDS))
 
 
-def page(request: HttpRequest, template: str, frame_of: Callable[[Then], Mapping[str, Any]]) -> HttpResponse:
-    """A page about an earlier moment; 400 with the reason where there is none."""
+def page(
+    request: HttpRequest,
+    template: str,
+    frame_of: Callable[[Then], Mapping[str, Any]],
+    *,
+    counted: bool = False,
+) -> HttpResponse:
+    """A page about the past; 400 with the reason where there is none. `counted`: it has figures of a span."""
     scope, cluster_id = scopes.named(scope_of_visitor(request)), cluster_id_of(request)
-    text, now = request.GET["at"], timezone.now()
+    now = timezone.now()
     try:
-        at = moment(text, now, read_first_hour(cluster_id))
+        past = wanted(request.GET, now, read_began(cluster_id))
     except NoMoment as fault:
-        return render(
-            request, "past/none.html", {"fault": str(fault), "latest": field(now - MINUTE)}, status=400
-        )
-    frame = frame_of(look_back(cluster_id, at, scope, kept_since=now - settings.RETENTION.minutes))
-    steps = [Step(minutes, field(at + timedelta(minutes=minutes))) for minutes in STEPS]
-    day = "" if at.date() == now.date() else at.date().isoformat()
-    context = {"frame": frame, "moment": at, "day": day, "at_field": field(at)}
-    return render(request, template, {**context, "steps": [step for step in steps if step.at < field(now)]})
+        hour = Past(now - MINUTE).charted
+        context = {"fault": str(fault), "latest": field(now - MINUTE), "ends": hour}
+        return render(request, "past/none.html", context, status=400)
+    kept_since = now - settings.RETENTION.minutes
+    then = look_back(cluster_id, past.at, scope, kept_since, past.span, counted=counted)
+    return render(request, template, {"frame": frame_of(then), **_around(past, request.GET, now)})
 
 
-def moment(text: str, now: datetime, first_hour: int | None) -> datetime:
+def _around(past: Past, asked: QueryDict, now: datetime) -> dict[str, Any]:
+    """What a page about the past says beside its frame; `when` and `charted` are query strings."""
+    begin = past.at if past.span is None else datetime.fromtimestamp(past.span.since, UTC)
+    ways = _steps_of_span(past.span, int(now.timestamp())) if past.span else _steps(past.at, now)
+    return {
+        "moment": past.at,
+        "day": "" if begin.date() == now.date() else begin.date().isoformat(),
+        "end_day": "" if past.at.date() == begin.date() else past.at.date().isoformat(),
+        "at_field": field(past.at),
+        "ends": past.charted,
+        "when": query(asked, past.question),
+        "charted": query(asked, past.charted),
+        "steps": [Step(words, query(asked, question)) for words, question in ways],
+    }
+
+
+def _steps(at: datetime, now: datetime) -> Iterator[tuple[str | Promise, dict[str, str]]]:
+    for minutes, words in STEPS.items():
+        there = field(at + timedelta(minutes=minutes))
+        if there < field(now):
+            yield words, {"at": there}
+
+
+def _steps_of_span(span: PastSpan, now: int) -> Iterator[tuple[str | Promise, dict[str, str]]]:
+    """The span before, the one after, and twice as much around it, as far as time has come."""
+    over, long = now // 60 * 60, span.seconds
+    later, half = min(span.until + long, over), long // 120 * 60 or 60
+    yield _("Span before"), ends(span.since - long, span.since)
+    if later > span.until:
+        yield _("Span after"), ends(later - long, later)
+    yield _("Zoom out"), ends(span.since - half, min(span.until + half, over))
+
+
+def ends(since: int, until: int) -> dict[str, str]:
+    """A span as addresses have it."""
+    return {"since": _field(since), "until": _field(until)}
+
+
+def query(asked: QueryDict, question: Mapping[str, str]) -> str:
+    """A query string for the same cluster."""
+    made = QueryDict(mutable=True)
+    made.update(question)
+    if cluster := asked.get("cluster"):
+        made["cluster"] = cluster
+    return made.urlencode(safe=":")
+
+
+def wanted(asked: Mapping[str, str], now: datetime, began: int | None) -> Past:
+    """What was asked for. Raises NoMoment where it can't be read, or the record doesn't hold it.
+
+    `began`: the first moment that is counted, in seconds since the epoch.
+    """
+    if not any(asked.get(name) for name in ENDS):
+        return Past(moment(asked.get("at", ""), now, began))
+    over = now.replace(second=0, microsecond=0)
+    until = read(asked["until"]) if asked.get("until") else over
+    since = read(asked["since"]) if asked.get("since") else until - HOUR
+    _refuse_a_span_that_is_none(since, until, over, began)
+    seconds = int(since.timestamp()), int(until.timestamp())
+    span = PastSpan.kept(*seconds, now.timestamp(), settings.RETENTION, began or 0)
+    if len(span.steps) > MOST_STEPS:
+        raise NoMoment(_("That is too long at once: ask for at most %(most)d days.") % {"most": MOST_STEPS})
+    return Past(datetime.fromtimestamp(span.until, UTC) - MINUTE, span)
+
+
+def _refuse_a_span_that_is_none(since: datetime, until: datetime, over: datetime, began: int | None) -> None:
+    if until > over:
+        raise NoMoment(_("The span ends in the future: the record shows what was."))
+    if until <= since:
+        raise NoMoment(_("The span ends before it begins."))
+    if began is None or until.timestamp() <= began:
+        raise NoMoment(_began(began))
+
+
+def moment(text: str, now: datetime, began: int | None) -> datetime:
     """The minute that `text` names. Raises NoMoment where it can't be read, or the record doesn't hold it."""
-    at = _read(text)
+    at = read(text)
     if at >= now.replace(second=0, microsecond=0):
         raise NoMoment(_("That minute is not over yet: the record shows what was."))
-    if first_hour is None or at.timestamp() < first_hour * 3600:
-        raise NoMoment(_began(first_hour))
+    if began is None or at.timestamp() < began:
+        raise NoMoment(_began(began))
     # The hour before it is shown, too.
-    if at < now - settings.RETENTION.minutes + timedelta(hours=1):
+    if at < now - settings.RETENTION.minutes + HOUR:
         days = settings.RETENTION.minutes.days
         raise NoMoment(_("Minutes are kept for %(days)s days; that one is older.") % {"days": days})
     return at
 
 
-def _read(text: str) -> datetime:
+def read(text: str) -> datetime:
+    """The minute that a text names, in UTC. Raises NoMoment."""
     try:
         at = datetime.fromisoformat(text[:LONGEST])
         aware = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except (ValueError, OverflowError):
         raise NoMoment(_("That is no moment: write it like 2026-11-22T02:41, in UTC.")) from None
-    return aware.replace(second=0, microsecond=0)
+    return max(EARLIEST, aware.replace(second=0, microsecond=0))
 
 
-def _began(first_hour: int | None) -> str:
-    if first_hour is None:
+def _began(began: int | None) -> str:
+    if began is None:
         return _("The record has not begun yet.")
-    return _("The record begins at %(moment)s.") % {"moment": formats.moment(first_hour * 3600)}
+    return _("The record begins at %(moment)s.") % {"moment": formats.moment(began)}
 
 
 def field(at: datetime) -> str:
     """As a field of the kind datetime-local has it."""
     return at.strftime("%Y-%m-%dT%H:%M")
+
+
+def _field(seconds: int) -> str:
+    return field(datetime.fromtimestamp(seconds, UTC))

@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 
 from django.db.models import Q
 
-from jobs import fleet, history
+from jobs import fleet, history, past_span
 from jobs.headlines import HOUR, MINUTE, NOTHING, TREND_HOURS, Flow
 from jobs.history import Memory, QueueMinute, Traffic
 from jobs.liveness import SAMPLE_STALE_AFTER, WorkerState, seconds_since, worker_states
 from jobs.models import Bucket, QueueSample, Worker, WorkerSample
+from jobs.past_span import Happened, PastSpan
 from jobs.rollups import Sketch
 from jobs.scopes import Scope
 from jobs.seen import DEAD_SHOWN_FOR, MOST_WORKERS
@@ -31,7 +32,9 @@ EACH_KEPT_EVERY = timedelta(seconds=90)
 class Then:
     """What is known of a minute. `capacity` is None where nobody looked.
 
-    `day_is_whole`: whether the minutes with which the 24 hours before it began are still kept.
+    `day_is_whole`: whether the minutes with which the 24 hours before it began are still kept;
+    `minutes_kept`: whether those of the minute itself are. `span` ends with it, and `happened` is
+    what was counted in it, if they were asked for.
     """
 
     now: datetime
@@ -42,6 +45,9 @@ class Then:
     workers: list[tuple[Worker, WorkerState]]
     capacity: WorkerSample | None
     day_is_whole: bool = True
+    minutes_kept: bool = True
+    span: PastSpan | None = None
+    happened: Happened | None = None
 
     @property
     def at(self) -> float:
@@ -59,27 +65,40 @@ class Then:
         }
 
 
-def look_back(cluster_id: int, at: datetime, scope: Scope, kept_since: datetime | None = None) -> Then:
-    """How things stood at the end of the minute `at`. Six statements, none of which looks at jobs.
+def look_back(
+    cluster_id: int,
+    at: datetime,
+    scope: Scope,
+    kept_since: datetime | None = None,
+    span: PastSpan | None = None,
+    *,
+    counted: bool = True,
+) -> Then:
+    """How things stood at the end of the minute `at`. Eight statements at most, none of which looks at jobs.
 
-    `kept_since`: buckets of earlier minutes are forgotten.
+    `kept_since`: buckets of earlier minutes are forgotten. Of a span that ends with that minute, what was
+    `counted` is read instead of the hour's latency.
     """
     now = at.replace(second=0, microsecond=0) + timedelta(seconds=MINUTE) - ALMOST
-    traffic = _read_traffic(cluster_id, now.timestamp(), scope)
+    first_hour = span.began // HOUR if span else history.read_first_hour(cluster_id)
+    traffic = _read_traffic(cluster_id, now.timestamp(), scope, first_hour)
     capacity, each = _read_capacity(cluster_id, now)
     return Then(
         now=now,
         scope=scope,
         traffic=traffic,
-        latency=history.read_latency(cluster_id, traffic.minutes, Memory(), scope),
+        latency={} if span else history.read_latency(cluster_id, traffic.minutes, Memory(), scope),
         samples=_read_samples(cluster_id, now, scope),
         workers=_read_workers(cluster_id, now, fleet.read(each)),
         capacity=capacity,
         day_is_whole=kept_since is None or now - DAY_IN_FULL >= kept_since,
+        minutes_kept=kept_since is None or now >= kept_since,
+        span=span,
+        happened=past_span.read(cluster_id, span, scope) if span and counted else None,
     )
 
 
-def _read_traffic(cluster_id: int, now: float, scope: Scope) -> Traffic:
+def _read_traffic(cluster_id: int, now: float, scope: Scope, first_hour: int | None) -> Traffic:
     """The whole hours before the one of then come from buckets of hours, all else from those of minutes."""
     hour, minutes = int(now // HOUR), history.window(now)
     day_ago = int((now - TREND_HOURS * HOUR) // MINUTE)
@@ -92,11 +111,11 @@ def _read_traffic(cluster_id: int, now: float, scope: Scope) -> Traffic:
     )
     named = rows.order_by().values_list("tier", "start", "queue").annotate(**history.FLOW_SUMS)
     return _traffic(
-        [(tier, start, queue, Flow(*counts)) for tier, start, queue, *counts in named], now, cluster_id
+        [(tier, start, queue, Flow(*counts)) for tier, start, queue, *counts in named], now, first_hour
     )
 
 
-def _traffic(rows: Iterable[tuple[int, int, str, Flow]], now: float, cluster_id: int) -> Traffic:
+def _traffic(rows: Iterable[tuple[int, int, str, Flow]], now: float, first_hour: int | None) -> Traffic:
     hours: dict[int, Flow] = defaultdict(Flow)
     minutes: dict[int, Flow] = defaultdict(Flow)
     queues: dict[str, dict[int, Flow]] = defaultdict(dict)
@@ -111,7 +130,7 @@ def _traffic(rows: Iterable[tuple[int, int, str, Flow]], now: float, cluster_id:
             before += flow
     hour = int(now // HOUR)
     hours[hour] = sum((flow for at, flow in minutes.items() if at * MINUTE // HOUR == hour), NOTHING)
-    return Traffic(dict(hours), before, dict(minutes), dict(queues), history.read_first_hour(cluster_id))
+    return Traffic(dict(hours), before, dict(minutes), dict(queues), first_hour)
 
 
 def _read_samples(cluster_id: int, now: datetime, scope: Scope) -> dict[int, dict[str, QueueMinute]]:

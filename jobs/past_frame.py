@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 
-from jobs import headlines, history
+from jobs import headlines, history, past_span_frame
 from jobs.headlines import MINUTE, NOTHING, Flow
 from jobs.history import QueueMinute
 from jobs.liveness import (
@@ -32,15 +32,11 @@ Frame = dict[str, Any]
 
 
 def overview_then(then: Then) -> Frame:
-    """The four figures, the hour before, queues and workers."""
+    """The four figures and the chart, of the span or of the hour before; queues and workers at its end."""
+    counted = past_span_frame.figures(then.happened) if then.happened else _counted(then)
     return {
         **_about(then),
-        "figures": {
-            "rate": headlines.rate_now(then.traffic.minutes, then.at, then.traffic.first_minute(then.at)),
-            **_success(then),
-            **_latency(then),
-            **_capacity(then),
-        },
+        "figures": {**counted, **_capacity(then)},
         "chart": _chart(then),
         "queues": queues_then(then)["queues"],
         "workers": workers_then(then)["workers"],
@@ -50,7 +46,8 @@ def overview_then(then: Then) -> Frame:
 def queues_then(then: Then) -> Frame:
     """All queues that were known then, worst first."""
     samples = then.latest
-    names = {*settings.QUEUES, *samples, *then.traffic.queues} - {UNKNOWN}
+    counted = then.happened.queues if then.happened else ()
+    names = {*settings.QUEUES, *samples, *then.traffic.queues, *counted} - {UNKNOWN}
     rows = [_queue(name, then, samples.get(name)) for name in names if then.scope.covers_queue(name)]
     rows.sort(key=lambda row: (QUEUE_VERDICTS.index(row["verdict"]), -(row["oldest"] or 0), row["name"]))
     return {**_about(then), "queues": rows}
@@ -71,7 +68,13 @@ def _about(then: Then) -> Frame:
     """`at` is the minute; `looked`: whether the monitor looked at workers then, and what it saw is kept."""
     began = then.traffic.began
     minute = int(then.at // MINUTE) * MINUTE
-    return {"at": minute, "began": began, "looked": then.capacity is not None}
+    span = then.span and past_span_frame.about(then.span)
+    return {"at": minute, "began": began, "looked": then.capacity is not None, "span": span}
+
+
+def _counted(then: Then) -> Frame:
+    rate = headlines.rate_now(then.traffic.minutes, then.at, then.traffic.first_minute(then.at))
+    return {"rate": rate, **_success(then), **_latency(then)}
 
 
 def _success(then: Then) -> Frame:
@@ -98,12 +101,16 @@ def _capacity(then: Then) -> Frame:
 
 
 def _chart(then: Then) -> Frame:
+    if then.happened:
+        return past_span_frame.chart(then.happened)
     flows = [_flow(then.traffic.minutes, then, minute) for minute in history.window(then.at)]
     oldest = [_oldest(then.samples.get(minute, {}).values()) for minute in history.window(then.at)]
     return _drawn(then, flows, oldest)
 
 
 def _chart_of(name: str, then: Then) -> Frame:
+    if then.happened:
+        return past_span_frame.chart(then.happened, name)
     minutes = history.window(then.at)
     flows = [_flow(then.traffic.queues.get(name, {}), then, minute) for minute in minutes]
     samples = [then.samples.get(minute, {}).get(name) for minute in minutes]
@@ -158,8 +165,8 @@ def _queue(name: str, then: Then, sample: QueueMinute | None) -> Frame:
         "depth": pace.depth,
         "oldest": age(sample),
         "target": target,
-        "in": pace.incoming,
-        "out": pace.outgoing,
+        "in": pace.incoming if then.minutes_kept else None,
+        "out": pace.outgoing if then.minutes_kept else None,
         "busy": busy,
         "slots": slots,
         "trend": _depths(name, then),

@@ -6,7 +6,7 @@ at a time, so that no filter can scan the record. Counts stop at a limit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from jobs.headlines import HOUR, TREND_HOURS
 from jobs.models import Bucket, Cluster, ErrorJob, Job, Standing, State
 from jobs.rollups import UNKNOWN
 from jobs.scopes import Scope, scope_of
+from jobs.store.arrivals import first_since
 from jobs.store.patterns import ANY
 
 if TYPE_CHECKING:
@@ -27,19 +28,31 @@ PAGE_SIZE = 50
 COUNT_LIMIT = 10_000
 WINDOW = 2_000
 NAMES_LIMIT = 1_000
+# Jobs whose reports overtook each other: so many on either side of a span may belong to it.
+OVERTAKEN = 1_000
 
 
 @dataclass(frozen=True)
 class Query:
-    """What to look for, and from which job on: `before` and `after` are ids of Job, exclusive."""
+    """What to look for, and from which job on: `before` and `after` are ids of Job, exclusive.
+
+    Published from `since` to before `until`; where that is not known, received.
+    """
 
     state: str | None = None
     task: str | None = None
     queue: str | None = None
     error: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
     before: int | None = None
     after: int | None = None
     cluster_id: int = Cluster.DEFAULT_ID
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a span that ends before it begins."""
+        if self.since is not None and self.until is not None and self.until <= self.since:
+            raise ValueError("until must be after since")
 
 
 @dataclass(frozen=True)
@@ -60,7 +73,7 @@ EMPTY = Page(jobs=[], older=None, newer=None, count=0, more=False)
 
 
 def find(query: Query, user: AbstractBaseUser | AnonymousUser) -> Page:
-    """The page of jobs that `user` may see. At most five statements."""
+    """The page of jobs that `user` may see. At most five statements, and one for each end of a span."""
     candidates = Candidates.of(query, user)
     ids, older, newer = candidates.page(query.before, query.after)
     count, more = candidates.count()
@@ -85,7 +98,12 @@ class Candidates:
         if scope is None:
             return cls(Job.objects.none(), Q(), Scope())
         if query.error is not None:
-            return cls._of_error(query, query.error, scope)
+            return cls._of_error(query, query.error, scope)._within_span(query)
+        return cls._of_names(query, scope)._within_span(query)
+
+    @classmethod
+    def _of_names(cls, query: Query, scope: Scope) -> Candidates:
+        """The jobs in one state, of one task, in one queue."""
         left = scope.within(query.task, query.queue)
         wanted = {"state": query.state, "task": query.task, "queue": query.queue or _only_queue(left)}
         told = {name: value for name, value in wanted.items() if value}
@@ -107,6 +125,16 @@ class Candidates:
         wanted = {"job__state": query.state, "job__task": query.task, "job__queue": query.queue}
         told = Q(**{name: value for name, value in wanted.items() if value})
         return cls(rows, told & scope.rows("job__task", "job__queue"), scope)
+
+    def _within_span(self, query: Query) -> Candidates:
+        """Those published in the span: looked for where their numbers are, each judged by its own time."""
+        rows, job = self.rows, "" if self.rows.model is Job else "job__"
+        if query.since is not None:
+            rows = rows.filter(pk__gte=first_since(query.cluster_id, query.since) - OVERTAKEN)
+        if query.until is not None:
+            rows = rows.filter(pk__lt=first_since(query.cluster_id, query.until) + OVERTAKEN)
+        bounds = {"gte": query.since, "lt": query.until}
+        return replace(self, rows=rows, residue=self.residue & _published(job, bounds))
 
     def page(self, before: int | None, after: int | None) -> tuple[list[int], int | None, int | None]:
         """The ids of a page, newest first, and where the older and the newer neighbour begin."""
@@ -169,6 +197,16 @@ class Candidates:
             return window
         left = set(_ids(self.rows.model.objects.filter(self.residue, pk__in=window)))
         return [pk for pk in window if pk in left]
+
+
+def _published(job: str, bounds: dict[str, datetime | None]) -> Q:
+    """Published within these bounds, or received, where nobody told of the publish."""
+    given = {bound: moment for bound, moment in bounds.items() if moment is not None}
+    if not given:
+        return Q()
+    published = Q(**{f"{job}published_at__{bound}": moment for bound, moment in given.items()})
+    received = Q(**{f"{job}received_at__{bound}": moment for bound, moment in given.items()})
+    return published | (Q(**{f"{job}published_at": None}) & received)
 
 
 def _only_queue(scope: Scope) -> str | None:

@@ -37,7 +37,7 @@ class Span:
         if not EARLIEST <= since < until <= LATEST:
             raise ValueError("since must be before until, and both in the years from 2000 to 2099")
         begin, end = since.timestamp(), until.timestamp()
-        chosen = step or _fitting(end - begin)
+        chosen = step or fitting(end - begin)
         if chosen not in TIERS:
             raise ValueError("a step is 60, 3600 or 86400 seconds")
         span = cls(chosen, int(begin // chosen), int(-(-end // chosen)))
@@ -50,7 +50,8 @@ class Span:
         return datetime.fromtimestamp(number * self.step, UTC)
 
 
-def _fitting(seconds: float) -> int:
+def fitting(seconds: float) -> int:
+    """The tier in which a span is told where nobody asks for one."""
     return next((tier for tier, most in FINE_UNTIL.items() if seconds <= tier * most), Bucket.DAY)
 
 

@@ -7,8 +7,11 @@ must be in: a new page is looked at by what uses this, without a word here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from django.utils import timezone
+
+from dashboard import moments
 from tests.seed import seed
 from tests.setups import much_is_ill
 from tests.test_authorise import PAGES, Things, address_of
@@ -28,6 +31,7 @@ OTHER_SIDES = (
     "/find/?q=nothing-of-that-name",
     "/nothing/here/",
 )
+PLACES_OF_THE_PAST = ("/", "/queues/", "/queues/high/", "/workers/")
 
 
 def a_full_record(now: datetime) -> None:
@@ -42,3 +46,14 @@ def every_page(things: Things) -> Iterator[str]:
         if page.readers is not None and name not in NO_PAGES:
             yield address_of(name, things)
     yield from OTHER_SIDES
+    yield from the_past(timezone.now())
+
+
+def the_past(now: datetime) -> Iterator[str]:
+    """Pages as they were: at a moment, over spans long and short, and what nobody can show."""
+    at, *ends = (moments.field(now - timedelta(minutes=minutes)) for minutes in (5, 30, 5, 20 * 60))
+    yield from (f"{place}?since={ends[0]}&until={ends[1]}" for place in PLACES_OF_THE_PAST)
+    yield f"/?since={ends[2]}&until={ends[1]}"
+    yield f"/?at={at}"
+    yield "/?since=yesterday"
+    yield f"/jobs/?since={ends[0]}&until={ends[1]}"

@@ -36,6 +36,11 @@ def test_workers_are_listed_worst_first_with_what_they_run(visitor: Client) -> N
     assert "shop.&lt;b&gt;" in said or "&lt;b&gt;" in said
 
 
+def test_that_none_is_online_is_said_with_a_number(visitor: Client) -> None:
+    worker(name="dead@h", seen_at=datetime.now(UTC) - timedelta(minutes=10))
+    assert "0 of 1 online" in visitor.get("/workers/").content.decode()
+
+
 @pytest.mark.parametrize("name", ["w@h", "a b/c@h", "~@h", "<i>@h"])
 def test_each_worker_has_a_page_whatever_it_is_called(visitor: Client, name: str) -> None:
     found = worker(name=name)

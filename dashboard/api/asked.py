@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from typing import Annotated
 
@@ -45,12 +45,14 @@ class OfCluster(Schema):
 
 
 class JobsAsked(OfCluster):
-    """Which jobs: all that is given must hold."""
+    """Which jobs: all that is given must hold; published from `since` to before `until`."""
 
     state: State | None = None
     task: Name | None = None
     queue: Name | None = None
     error: Annotated[int, Field(ge=1, le=LAST_ID, description="The number of an error.")] | None = None
+    since: Moment | None = None
+    until: Moment | None = None
     cursor: Cursor | None = None
 
 
@@ -129,6 +131,11 @@ class StatsAsked(OfCluster):
     step: Step | None = None
     task: Name | None = None
     queue: Name | None = None
+
+
+def in_utc(moment: datetime | None) -> datetime | None:
+    """A moment without a zone is meant in UTC."""
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 def only_known(request: HttpRequest, asked: type[Schema]) -> None:

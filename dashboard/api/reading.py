@@ -11,8 +11,8 @@ from django.utils import timezone
 from ninja import Query, Router
 
 from dashboard.api import schemas
-from dashboard.api.asked import LAST_ID, JobsAsked, OfCluster, only_known
-from dashboard.api.problems import forbidden, missing
+from dashboard.api.asked import LAST_ID, JobsAsked, OfCluster, in_utc, only_known
+from dashboard.api.problems import Problem, forbidden, missing
 from dashboard.schedule_rows import read_beat, read_schedules
 from jobs import live, scopes, search
 from jobs.liveness import queues_of
@@ -39,17 +39,26 @@ def list_jobs(request: HttpRequest, asked: Query[JobsAsked]) -> dict[str, Any]:
     serves is looked for in a part of the record at a time."""
     only_known(request, JobsAsked)
     scope_of(request)
-    query = search.Query(
-        state=asked.state,
-        task=asked.task,
-        queue=asked.queue,
-        error=asked.error,
-        before=int(asked.cursor) if asked.cursor else None,
-        cluster_id=asked.cluster_id(),
-    )
-    page = search.find(query, request.user)
+    page = search.find(_query(asked), request.user)
     following = None if page.older is None else str(page.older)
     return {"jobs": page.jobs, "next": following, "count": page.count, "more": page.more}
+
+
+def _query(asked: JobsAsked) -> search.Query:
+    """Raises Problem for a span that ends before it begins."""
+    try:
+        return search.Query(
+            state=asked.state,
+            task=asked.task,
+            queue=asked.queue,
+            error=asked.error,
+            since=in_utc(asked.since),
+            until=in_utc(asked.until),
+            before=int(asked.cursor) if asked.cursor else None,
+            cluster_id=asked.cluster_id(),
+        )
+    except ValueError as fault:
+        raise Problem(422, "invalid", f"This can't be told: {fault}.") from None
 
 
 @router.get("/jobs/~{int:job_id}", response=schemas.JobDetail, tags=["jobs"], summary="A job by its number")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import celery
@@ -15,7 +15,7 @@ from django.utils import timezone
 from ninja import Query, Router
 
 from dashboard.api import schemas
-from dashboard.api.asked import LAST_ID, ActionsAsked, PageAsked, StatsAsked, only_known
+from dashboard.api.asked import LAST_ID, ActionsAsked, PageAsked, StatsAsked, in_utc, only_known
 from dashboard.api.problems import Problem, forbidden, missing
 from dashboard.api.reading import scope_of
 from dashboard.health import readiness
@@ -178,11 +178,6 @@ def _stats_told(span: stats.Span, found: stats.Stats) -> dict[str, Any]:
 def _durations(sketch: Sketch) -> dict[str, Any]:
     quantiles = {name: sketch.quantile(q) for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
     return {"count": sketch.count, "mean": sketch.mean, **quantiles}
-
-
-def in_utc(moment: datetime | None) -> datetime | None:
-    """A moment without a zone is meant in UTC."""
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 @router.get("/health", response=schemas.Health, tags=["about"], summary="Whether the whole works")

@@ -48,13 +48,16 @@ class Chosen(forms.Form):
     task = forms.CharField(required=False, max_length=255)
     queue = forms.CharField(required=False, max_length=255)
     error = forms.IntegerField(required=False, min_value=1, max_value=LAST_ID)
+    since = forms.DateTimeField(required=False)
+    until = forms.DateTimeField(required=False)
 
     def command(self, task_ids: list[str], cluster_id: int) -> BulkPreview:
         """From a form that is valid."""
         told = self.cleaned_data
         if not told["all"]:
             return BulkPreview(told["deed"], tuple(task_ids), cluster_id=cluster_id)
-        given: dict[str, Any] = {name: told[name] or None for name in ("state", "task", "queue", "error")}
+        names = ("state", "task", "queue", "error", "since", "until")
+        given: dict[str, Any] = {name: told[name] or None for name in names}
         return BulkPreview(told["deed"], **given, cluster_id=cluster_id)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from django import forms
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -21,8 +23,17 @@ from dashboard.visitors import cluster_id_of, scope_of_visitor
 from jobs import dead_letters, history, live, scopes, search
 from jobs.errors.reading import same_as
 from jobs.models import Job, State
+from jobs.stats import EARLIEST, LATEST
 
 LAST_ID = 2**63 - 1
+A_MOMENT = gettext_lazy("That is no moment: write it like 2026-11-22T02:41, in UTC.")
+# An end of a span.
+MOMENT: dict[str, Any] = {
+    "required": False,
+    "widget": forms.DateTimeInput({"type": "datetime-local", "class": "input"}),
+    "validators": (MinValueValidator(EARLIEST), MaxValueValidator(LATEST)),
+    "error_messages": {"invalid": A_MOMENT},
+}
 NO_STATE = gettext_lazy("There is no state “%(value)s”.")
 
 
@@ -37,12 +48,20 @@ class Filters(forms.Form):
     )
     task = forms.CharField(label=gettext_lazy("Task"), max_length=255, required=False, widget=forms.Select)
     queue = forms.CharField(label=gettext_lazy("Queue"), max_length=255, required=False, widget=forms.Select)
+    since = forms.DateTimeField(label=gettext_lazy("Published from (UTC)"), **MOMENT)
+    until = forms.DateTimeField(label=gettext_lazy("Until (UTC)"), **MOMENT)
     error = forms.IntegerField(min_value=1, max_value=LAST_ID, required=False, widget=forms.HiddenInput)
 
     def __init__(self, asked: QueryDict, known: search.Names) -> None:
         super().__init__(asked)
         self._offer("task", known.tasks)
         self._offer("queue", known.queues)
+
+    def clean(self) -> dict[str, Any]:
+        since, until = self.cleaned_data.get("since"), self.cleaned_data.get("until")
+        if since and until and until <= since:
+            self.add_error("until", _("The span ends before it begins."))
+        return self.cleaned_data
 
     def _offer(self, name: str, known: list[str]) -> None:
         """What is known to choose from, and what was asked for even if nobody has heard of it lately."""

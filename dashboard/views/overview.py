@@ -20,7 +20,7 @@ from jobs.past_frame import overview_then
 def index(request: HttpRequest) -> HttpResponse:
     """How things stand now; what people did is told to those who may read the audit, so not by frames."""
     if moments.asked(request):
-        return moments.page(request, "past/overview.html", overview_then)
+        return moments.page(request, "past/overview.html", overview_then, counted=True)
     now = timezone.now()
     frame = live.overview(cluster_id_of(request), scope_of_visitor(request), now, memory)
     told = incident.story(frame, user_of(request), now)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -12,6 +14,7 @@ from dashboard import moments
 from dashboard.context import memory
 from dashboard.visitors import cluster_id_of, scope_of_visitor
 from jobs import queue_frame, scopes
+from jobs.past import Then
 from jobs.past_frame import queue_then, queues_then
 from jobs.queue_frame import Frame
 from jobs.queue_now import NEXT_SHOWN, next_in_line
@@ -31,7 +34,8 @@ def index(request: HttpRequest) -> HttpResponse:
 @never_cache
 def detail(request: HttpRequest, name: str) -> HttpResponse:
     if moments.asked(request):
-        return moments.page(request, "past/queue.html", lambda then: _found(queue_then(name, then)))
+        found = partial(_found_then, name)
+        return moments.page(request, "past/queue.html", found, counted=True)
     return render(request, "queues/detail.html", shown(request, name))
 
 
@@ -57,6 +61,11 @@ def _frame_of(request: HttpRequest, name: str) -> Frame:
     """The queue, if the visitor may see it. Raises Http404."""
     scope = scope_of_visitor(request)
     return _found(queue_frame.queue(name, cluster_id_of(request), scope, timezone.now(), memory))
+
+
+def _found_then(name: str, then: Then) -> Frame:
+    """Raises Http404."""
+    return _found(queue_then(name, then))
 
 
 def _found(frame: Frame | None) -> Frame:

@@ -4,8 +4,9 @@ import { written } from "./format.js";
 
 const LANE = 0.2, GAP = 0.06;  // of the plot's height
 const AXIS = 44, TIME = 24;
-const MARKS = 12;  // px above the plot, for letters
-const CALM = 10;  // seconds: waits far below this stay at the foot
+const MARKS = 12, TAG = 14;  // px above the plot, for letters, and the size of one
+const SLIP = 10;  // px: a click that slips by less is no drag
+const DAY = 86400, CALM = 10;  // seconds: waits far below this stay at the foot
 const FONT_SIZE = 11, FONT = `${FONT_SIZE}px system-ui, sans-serif`;
 const letters = () => `${FONT_SIZE * devicePixelRatio}px system-ui, sans-serif`;  // on the canvas
 
@@ -37,6 +38,9 @@ function columns({ start, step, finished, failed, oldest }) {
   const running = finished.map((value, place) => (place === last ? value : null));
   return [times, [...whole, null], [...running, finished[last] ?? null], [...oldest, null], [...failed, null]];
 }
+
+// Over more than a day, with its date.
+const minute = ({ data: [times] }, at) => written(at, "moment").slice(times.at(-1) - times[0] > DAY ? 5 : 11, 16);
 
 const size = (place) => ({ width: place.clientWidth, height: place.clientHeight });
 
@@ -70,7 +74,7 @@ function options(place) {
       { scale: "failed", paths: uPlot.paths.bars({ size: [0.75, 20], align: 1 }), fill: ink("failed"), stroke: ink("failed"), width: 0, points: { show: false } },
     ],
     axes: [
-      axis({ stroke: ink("label"), size: TIME, space: 90, values: (_plot, times) => times.map((at) => written(at, "minute")) }),
+      axis({ stroke: ink("label"), size: TIME, space: 90, values: (plot, times) => times.map((at) => minute(plot, at)) }),
       axis({ stroke: ink("label"), size: AXIS, scale: "jobs", grid: { stroke: ink("grid"), width: 1 }, splits: halves,
         values: (_plot, marks) => marks.map((mark) => written(mark, "count")) }),
       axis({ stroke: ink("oldest"), size: AXIS + 32, scale: "age", side: 1, splits: halves,
@@ -103,8 +107,6 @@ function ruleLane(plot) {
 }
 
 // What changed, with the letters that stand beside it in the list; the list is the same in words.
-const TAG = 14;
-
 function markChanges(plot) {
   const { ctx, bbox } = plot, size = TAG * devicePixelRatio;
   ctx.save();
@@ -123,18 +125,15 @@ function markChanges(plot) {
   ctx.restore();
 }
 
-// A click that slips by less is no drag; pixels.
-const SLIP = 10;
-
-// Dragging over a span asks for the system as it was at its end; without script the form in the bar does.
+// Dragging fills in the form for a span, in whole steps that are over.
 function goBack(plot) {
-  const { left, width } = plot.select, times = plot.data[0];
+  const { left, width } = plot.select, edges = plot.data[0].slice(0, -1);  // behind them is the end of the running one
   if (width < SLIP) return;
-  // The last of the whole minutes at most: behind them stand the running one, and its end.
-  const at = times.findLast((time, place) => place < times.length - 2 && time <= plot.posToVal(left + width, "x"));
-  const address = new URL(location.href);
-  address.searchParams.set("at", new Date(at * 1000).toISOString().slice(0, 16));
-  location.assign(address);
+  const since = edges.slice(0, -1).findLast((time) => time <= plot.posToVal(left, "x")) ?? edges[0];
+  const until = edges.find((time) => time >= plot.posToVal(left + width, "x")) ?? edges.at(-1);
+  const form = document.getElementById("past-since").form;
+  for (const [end, at] of Object.entries({ since, until })) form.elements[end].value = new Date(at * 1000).toISOString().slice(0, 16);
+  form.submit();
 }
 
 // The minute under the pointer, beside the key.
@@ -143,7 +142,7 @@ function readOut(plot) {
   const [times, whole, running, oldest, failed] = plot.data;
   const last = times.length - 2;
   const said = place > last ? {} : {
-    minute: written(times[place], "minute"), finished: written((place === last ? running : whole)[place], "exact"),
+    minute: minute(plot, times[place]), finished: written((place === last ? running : whole)[place], "exact"),
     failed: written(failed[place], "exact"), oldest: written(oldest[place], "seconds"),
   };
   for (const out of document.querySelectorAll("[data-read]")) out.textContent = said[out.dataset.read] ?? "";

@@ -132,7 +132,7 @@ def test_a_page_can_be_read_without_script(visit: Visit) -> None:
     page.get_by_label("State").select_option("failed")
     page.get_by_role("button", name="Filter").click()
     expect(page.locator("#jobs-table tbody tr").first).to_contain_text("Failed")
-    assert page.url.endswith("/jobs/?state=failed&task=&queue=")
+    assert page.url.endswith("/jobs/?state=failed&task=&queue=&since=&until=")
 
 
 def test_filters_change_the_list_and_the_address(visit: Visit) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.utils import timezone
@@ -17,21 +18,61 @@ Visit = Callable[..., Page]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 
-def test_a_span_dragged_over_the_chart_leads_to_its_end(visit: Visit) -> None:
-    seed(timezone.now())
-    page = visit("/")
+def drag(page: Page, begin: float, end: float) -> None:
+    """Over the chart, from one share of its width to another."""
     box = page.locator("#chart .u-over").bounding_box()
     assert box is not None
     middle = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + box["width"] * 0.3, middle)
+    page.mouse.move(box["x"] + box["width"] * begin, middle)
     page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.6, middle, steps=4)
+    page.mouse.move(box["x"] + box["width"] * end, middle, steps=4)
     page.mouse.up()
-    page.wait_for_url(re.compile(r"\?at=\d{4}-\d\d-\d\dT"))
-    expect(page.locator(".then")).to_contain_text("The system at")
+
+
+def minutes_asked(page: Page) -> float:
+    asked = parse_qs(urlsplit(page.url).query)
+    since, until = (datetime.fromisoformat(asked[end][0]) for end in ("since", "until"))
+    return (until - since) / timedelta(minutes=1)
+
+
+def test_a_span_dragged_over_the_chart_is_shown_and_again_a_part_of_it(visit: Visit) -> None:
+    seed(timezone.now())
+    page = visit("/?cluster=default")
+    drag(page, 0.3, 0.6)
+    page.wait_for_url(re.compile(r"since=\d{4}-\d\d-\d\dT"))
+    assert "cluster=default" in page.url
+    assert 17 <= minutes_asked(page) <= 20
+    expect(page.locator(".then")).to_contain_text("The system from")
     expect(page.locator("#chart canvas")).to_be_visible()
+    first = page.url
+    drag(page, 0.25, 0.75)
+    page.wait_for_url(lambda url: url != first and "since=" in url)
+    assert 8 <= minutes_asked(page) <= 12
     page.get_by_role("link", name="Back to live").click()
     expect(page.locator("#fresh")).to_have_attribute("data-fresh", "live")
+
+
+def test_a_span_dragged_to_the_edge_ends_with_the_last_whole_minute(visit: Visit) -> None:
+    seed(timezone.now())
+    page = visit("/")
+    drag(page, 0.9, 0.999)
+    page.wait_for_url(re.compile(r"until="))
+    expect(page.locator(".then")).to_contain_text("The system from")
+
+
+def test_a_span_can_be_asked_for_and_shifted_without_script(visit: Visit) -> None:
+    seed(timezone.now())
+    page = visit("/", java_script_enabled=False)
+    page.locator(".earlier summary").click()
+    now = timezone.now()
+    page.get_by_label("From (UTC)").fill(moments.field(now - timedelta(minutes=40)))
+    page.get_by_label("until").fill(moments.field(now - timedelta(minutes=20)))
+    page.get_by_role("button", name="Show span").click()
+    expect(page.locator(".then")).to_contain_text("20 min")
+    page.get_by_role("link", name="Zoom out").click()
+    assert 38 <= minutes_asked(page) <= 40
+    page.get_by_role("link", name="failed jobs").click()
+    expect(page.get_by_label("Published from (UTC)")).not_to_have_value("")
 
 
 def test_the_form_and_the_steps_work_without_script(visit: Visit) -> None:

@@ -43,11 +43,21 @@ class Found:
 
 def gather(bulk: Bulk, user: User) -> Bulk:
     """Look at one window more of a draft that isn't frozen; the bulk as it is then."""
-    query = search.Query(**orjson.loads(bulk.filter or "{}"), cluster_id=bulk.cluster.pk)
     before = bulk.bound + 1 if bulk.looked_to is None else bulk.looked_to
-    look = search.Candidates.of(query, user).window(before, WINDOW)
+    look = search.Candidates.of(query_of(bulk), user).window(before, WINDOW)
     room = MOST - bulk.total
     return _add(bulk, Found(look.ids[:room], look.edge if len(look.ids) <= room else 0))
+
+
+def query_of(bulk: Bulk) -> search.Query:
+    """What its filter asks for."""
+    told = orjson.loads(bulk.filter or "{}")
+    ends = {
+        name: datetime.fromisoformat(told[name]).replace(tzinfo=UTC)
+        for name in ("since", "until")
+        if name in told
+    }
+    return search.Query(**{**told, **ends}, cluster_id=bulk.cluster.pk)
 
 
 def gather_chosen(bulk: Bulk, user: User, task_ids: Sequence[str]) -> Bulk:

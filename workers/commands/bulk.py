@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
@@ -35,7 +35,8 @@ LOWEST_RATE, HIGHEST_RATE = 0.1, 500.0
 class BulkPreview:
     """Look at a set of jobs, and freeze it: those chosen (`jobs` are task ids), or all that match a filter.
 
-    Nothing is done to them yet. What can't be gathered at once, the monitor gathers.
+    `since` and `until` are about their publish. Nothing is done to them yet. What can't be gathered at once,
+    the monitor gathers.
     """
 
     name: ClassVar[str] = "bulk.preview"
@@ -47,11 +48,14 @@ class BulkPreview:
     queue: str | None = None
     error: int | None = None
     cluster_id: int = Cluster.DEFAULT_ID
+    since: datetime | None = None
+    until: datetime | None = None
 
     @property
     def filter(self) -> dict[str, str | int]:
-        """What was given of it."""
+        """What was given of it; moments in UTC, as `gathering.query_of` reads them."""
         told = {"state": self.state, "task": self.task, "queue": self.queue, "error": self.error}
+        told |= {"since": _in_utc(self.since), "until": _in_utc(self.until)}
         return {name: value for name, value in told.items() if value}
 
     def subject(self, user: User) -> Subject:
@@ -72,6 +76,8 @@ class BulkPreview:
             raise Refused("set", _("Choose jobs, or a filter: one of the two."))
         if self.error is not None and self.error < 1:
             raise Refused("set", _("There is no such error."))
+        if self.since and self.until and (_in_utc(self.until) or "") <= (_in_utc(self.since) or ""):
+            raise Refused("set", _("The span ends before it begins."))
         if len(self.jobs) > MOST_CHOSEN:
             raise Refused("set", _("At most %(most)d jobs can be chosen one by one.") % {"most": MOST_CHOSEN})
         if self.state and self.state not in State.values:
@@ -89,6 +95,14 @@ class BulkPreview:
             made_at=action.at,
             asked=action,
         )
+
+
+def _in_utc(moment: datetime | None) -> str | None:
+    """As a field of a form has it; without a zone it is meant in UTC."""
+    if moment is None:
+        return None
+    known = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return known.astimezone(UTC).replace(tzinfo=None).isoformat()
 
 
 @dataclass(frozen=True)

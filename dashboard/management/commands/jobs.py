@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from dashboard import moments
 from dashboard.shell import (
     account_of,
     act,
@@ -49,14 +52,7 @@ class Command(BaseCommand):
         {"list": self._list, "show": self._show}.get(verb, self._act)(verb, options)
 
     def _list(self, verb: str, options: dict[str, Any]) -> None:
-        query = search.Query(
-            state=options["state"],
-            task=options["task"],
-            queue=options["queue"],
-            before=options["cursor"],
-            cluster_id=options["cluster"],
-        )
-        page = search.find(query, account_of(options["who"]))
+        page = search.find(_query(options), account_of(options["who"]))
         rows = [[getattr(job, name) for name in COLUMNS] for job in page.jobs]
         if options["json"]:
             told = {"jobs": [dict(zip(COLUMNS, row, strict=True)) for row in rows], "next": page.older}
@@ -84,10 +80,35 @@ class Command(BaseCommand):
         self.stdout.write(as_json(told_of(action)) if options["json"] else sentence_of(action))
 
 
+def _query(options: dict[str, Any]) -> search.Query:
+    """Raises CommandError for a span that ends before it begins."""
+    try:
+        return search.Query(
+            state=options["state"],
+            task=options["task"],
+            queue=options["queue"],
+            since=options["since"],
+            until=options["until"],
+            before=options["cursor"],
+            cluster_id=options["cluster"],
+        )
+    except ValueError as fault:
+        raise CommandError(f"--since and --until: {fault}") from None
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return moments.read(text)
+    except moments.NoMoment as fault:
+        raise ArgumentTypeError(str(fault)) from None
+
+
 def _add_list(parser: CommandParser) -> None:
     parser.add_argument("--state", choices=State.values)
     parser.add_argument("--task")
     parser.add_argument("--queue")
+    parser.add_argument("--since", type=_moment, help="published from then on: 2026-11-22T02:41, in UTC")
+    parser.add_argument("--until", type=_moment, help="published before")
     parser.add_argument("--cursor", type=int, help="where the page begins: what the one before has named")
     parser.add_argument("--cluster", type=int, default=Cluster.DEFAULT_ID, help="its number")
     add_who(parser)

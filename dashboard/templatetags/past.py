@@ -1,0 +1,31 @@
+"""The way from a step of a chart to the system as it was then: charts drawn by the server aren't dragged."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+from django import template
+from django.template import RequestContext
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from dashboard import moments
+from dashboard.templatetags.nightdesk import at, epoch
+
+register = template.Library()
+MINUTE = 60
+
+
+@register.simple_tag(takes_context=True)
+def then(
+    context: RequestContext, begin: datetime | float, seconds: float, form: str, address: str = ""
+) -> SafeString:
+    """The time of a step, as a link to that span; the bare time where the step is not over yet."""
+    shown, since = at(begin, form), int(epoch(begin))
+    if since + seconds > time.time() // MINUTE * MINUTE:
+        return shown
+    span = moments.ends(since, int(since + seconds))
+    question = moments.query(context.request.GET, span)
+    return format_html('<a href="{}?{}">{}</a>', address or reverse("overview"), question, shown)
