@@ -18,7 +18,8 @@ from django.db.models import CharField, F, IntegerField, Min, Sum, Value
 from jobs.headlines import HOUR, MINUTE, NOTHING, RECENT_MINUTES, TREND_HOURS, Flow, total
 from jobs.liveness import seconds_since
 from jobs.models import Bucket, QueueSample, Visible, WorkerSample
-from jobs.rollups import Sketch, Sketches
+from jobs.piles import Pile
+from jobs.rollups import Sketch
 from jobs.scopes import EVERYTHING, Scope
 
 WINDOW_MINUTES = 60
@@ -198,10 +199,10 @@ def read_latency(
 
 def _read_sketches(buckets: Visible, minutes: list[int]) -> dict[int, Sketch]:
     rows = buckets.filter(tier=Bucket.MINUTE, start__in=minutes)
-    by_minute: dict[int, list[Sketch]] = defaultdict(list)
-    for minute, text in rows.values_list("start", "sketches"):
-        by_minute[minute].append(Sketches.loads(text).ended("total"))
-    return {minute: merged(sketches) for minute, sketches in by_minute.items()}
+    piles: dict[int, Pile] = defaultdict(lambda: Pile("total"))
+    for minute, sketches in rows.values_list("start", "sketches"):
+        piles[minute].add(sketches)
+    return {minute: pile.sketch("total") for minute, pile in piles.items()}
 
 
 def merged(sketches: Iterable[Sketch]) -> Sketch:

@@ -17,6 +17,9 @@ Reason = Literal["monitor", "broker", "lag"]
 
 BEATS_UNTIL_LATE = 2.5
 WORKER_DEAD_AFTER = 30.0
+# The monitor waits so long for all answers of a round, with room to write them down.
+ANSWERED_WITHIN = 15.0
+POOLS_THAT_ANSWER = frozenset({"prefork", "threads"})
 HEARTBEAT_LATE_AFTER = 15.0
 HEARTBEAT_DEAD_AFTER = 35.0
 SAMPLE_STALE_AFTER = 15.0
@@ -39,6 +42,20 @@ def worker_state(worker: Worker, now: datetime) -> WorkerState:
     if silence > WORKER_DEAD_AFTER:
         return "dead"
     return "late" if silence > BEATS_UNTIL_LATE * worker.freq else "online"
+
+
+def is_unreachable(
+    state: WorkerState, pool: str | None, asked_at: datetime | None, told_at: datetime | None, now: datetime
+) -> bool:
+    """Whether a worker gives signs of life, but left unanswered what it was asked last and could answer.
+
+    `asked_at` and `told_at` are when the monitor asked it last, and when it last answered. Only a pool that
+    works beside its main process is sure to answer while jobs run: of any other, silence says nothing.
+    """
+    if state != "online" or pool not in POOLS_THAT_ANSWER or asked_at is None:
+        return False
+    answered = told_at is not None and told_at >= asked_at
+    return not answered and seconds_since(asked_at, now) > ANSWERED_WITHIN
 
 
 def worker_states(workers: Iterable[Worker], now: datetime) -> list[tuple[Worker, WorkerState]]:

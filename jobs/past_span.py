@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
 from operator import or_
 
-import orjson
 from django.db.models import OuterRef, Q, Subquery
 
 from jobs import history
 from jobs.headlines import MINUTE, NOTHING, Flow, total
 from jobs.liveness import seconds_since
 from jobs.models import Bucket, Cluster, QueueSample, WorkerSample
+from jobs.piles import Pile
 from jobs.retention import Retention
-from jobs.rollups import SKETCHED, Sketch
+from jobs.rollups import Sketch
 from jobs.scopes import Scope
 from jobs.stats import TIERS, fitting
-from jobs.task_figures import Pile
 
 # More sketches than this are not merged for one page: then the percentile is not known.
 MOST_BUCKETS = 10_000
@@ -153,17 +152,12 @@ def _read_flows(cluster_id: int, span: PastSpan, scope: Scope) -> dict[str, dict
 def _read_total(cluster_id: int, span: PastSpan, scope: Scope) -> Sketch | None:
     rows = Bucket.objects.within(scope).filter(span.buckets(Bucket.DAY), cluster=cluster_id).order_by()
     texts = list(rows.values_list("sketches", flat=True)[: MOST_BUCKETS + 1])
-    return None if len(texts) > MOST_BUCKETS else _merged(texts)
-
-
-def _merged(texts: Iterable[str]) -> Sketch:
-    pile = Pile()
+    if len(texts) > MOST_BUCKETS:
+        return None
+    pile = Pile("total")
     for text in texts:
-        told = orjson.loads(text)
-        for outcome in SKETCHED:
-            if (stored := told.get(outcome, {}).get("total")) is not None:
-                pile.add(stored)
-    return pile.sketch
+        pile.add(text)
+    return pile.sketch("total")
 
 
 def _read_oldest(cluster_id: int, span: PastSpan, scope: Scope) -> dict[int, dict[str, float]]:

@@ -12,12 +12,13 @@ from typing import Any
 
 import orjson
 
-from jobs import headlines, history, scopes
+from jobs import headlines, scopes
 from jobs.headlines import HOUR, NOTHING, Flow
 from jobs.history import Memory
 from jobs.job_frame import epoch
 from jobs.liveness import queues_of
 from jobs.models import Bucket
+from jobs.piles import Pile
 from jobs.queue_now import (
     Past,
     by_priority,
@@ -26,7 +27,7 @@ from jobs.queue_now import (
     wait_trend,
 )
 from jobs.queue_rows import by_two_minutes, depths, last_known, queue_rows
-from jobs.rollups import Sketch, Sketches
+from jobs.rollups import Sketch
 from jobs.seen import Seen, look
 from jobs.worker_frame import worker_row
 
@@ -140,10 +141,10 @@ def _waits(cluster_id: int, seen: Seen) -> Mapping[str, Sketch]:
     rows = Bucket.objects.within(seen.scope).filter(
         cluster=cluster_id, tier=Bucket.HOUR, start__gte=int(seen.at // HOUR) - 1
     )
-    found: dict[str, list[Sketch]] = defaultdict(list)
-    for name, text in rows.values_list("queue", "sketches"):
-        found[name].append(Sketches.loads(text).ended("wait"))
-    return {name: history.merged(sketches) for name, sketches in found.items()}
+    found: dict[str, Pile] = defaultdict(lambda: Pile("wait"))
+    for name, sketches in rows.values_list("queue", "sketches"):
+        found[name].add(sketches)
+    return {name: pile.sketch("wait") for name, pile in found.items()}
 
 
 def _tasks(past: Past) -> list[dict[str, Any]]:

@@ -1,113 +1,30 @@
 """What tasks did in a window: counts, trends and durations from buckets, whatever the number of jobs.
 
-A window of days is read by whole days where all tasks are looked at, and by the hour for one of them:
-then each hour is one look into the index.
+All tasks are looked at by the fewest buckets that make up the window, one or a few of them step by step:
+then each step is one look into the index.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-import orjson
-from django.db.models import Case, Count, F, Max, Min, Q, When
+from django.db.models import Count, F, Min, Sum
 
 from jobs.headlines import Flow
 from jobs.history import FLOW, FLOW_SUMS
 from jobs.models import Bucket
-from jobs.rollups import SKETCHED, Sketch
+from jobs.piles import Pile
 from jobs.scopes import Scope
+from jobs.task_windows import Span, Tiles
 
-Measure = Literal["wait", "run"]
-MEASURES: tuple[Measure, ...] = ("wait", "run")
-# Tasks among which the worst are looked for, and rows whose durations are merged for one page.
-MOST_TASKS, MOST_BUCKETS = 1_000, 5_000
-HOURS_A_DAY = Bucket.DAY // Bucket.HOUR
+# Tasks among which the worst are looked for; rows whose durations are merged for one task, and for a list.
+MOST_TASKS, MOST_BUCKETS, MOST_OF_LIST = 1_000, 5_000, 2_500
 # The normal quantile of the confidence with which a share of failures is told (99 %).
 CONFIDENCE = 2.576
-
-
-@dataclass(frozen=True)
-class Window:
-    """What can be chosen: so many steps of `tier` seconds, the running one included."""
-
-    name: str
-    tier: int
-    steps: int
-
-
-WINDOWS = {
-    window.name: window
-    for window in (
-        Window("1h", Bucket.MINUTE, 60),
-        Window("24h", Bucket.HOUR, HOURS_A_DAY),
-        Window("7d", Bucket.HOUR, 7 * HOURS_A_DAY),
-    )
-}
-
-
-@dataclass(frozen=True)
-class Span:
-    """A window that ends now; steps are counted since the epoch, in tiers."""
-
-    tier: int
-    steps: range
-
-    @classmethod
-    def of(cls, window: Window, now: float) -> Span:
-        running = int(now // window.tier)
-        return cls(window.tier, range(running - window.steps + 1, running + 1))
-
-    @property
-    def begin(self) -> int:
-        """Seconds since the epoch."""
-        return self.steps.start * self.tier
-
-    @property
-    def bar(self) -> int:
-        """Seconds of a bar in the trend of a list: a day where the window has more than one."""
-        return Bucket.DAY if len(self.steps) > HOURS_A_DAY and self.tier == Bucket.HOUR else self.tier
-
-    @property
-    def bars(self) -> range:
-        """The bars of such a trend, counted since the epoch."""
-        return range(self.begin // self.bar, self.steps[-1] * self.tier // self.bar + 1)
-
-    def of_all(self) -> Q:
-        """Its buckets, whole days by the day."""
-        if self.bar == self.tier:
-            return Q(tier=self.tier, start__gte=self.steps.start)
-        whole = -(-self.steps.start // HOURS_A_DAY)
-        days = Q(tier=Bucket.DAY, start__gte=whole)
-        return days | Q(tier=self.tier, start__gte=self.steps.start, start__lt=whole * HOURS_A_DAY)
-
-    def of_few(self) -> Q:
-        """Its buckets, one step at a time: for a condition that names tasks as well."""
-        return Q(tier=self.tier, start__in=list(self.steps))
-
-
-@dataclass(slots=True)
-class Pile:
-    """Durations of jobs that succeeded or failed, from many buckets; keys stay as they are stored."""
-
-    count: int = 0
-    us: int = 0
-    bins: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-
-    def add(self, stored: Mapping[str, object]) -> None:
-        """A sketch as `jobs.rollups.Sketch.as_json` has it."""
-        self.count += stored["n"]  # type: ignore[operator]
-        self.us += stored["us"]  # type: ignore[operator]
-        for key, n in stored["b"].items():  # type: ignore[attr-defined]
-            self.bins[key] += n
-
-    @property
-    def sketch(self) -> Sketch:
-        """The same as a sketch."""
-        return Sketch(self.count, self.us, {int(key): n for key, n in self.bins.items() if n})
 
 
 def badness(flow: Flow) -> float:
@@ -125,30 +42,36 @@ def at_least(failed: int, judged: int) -> float:
 
 
 class Whole(NamedTuple):
-    """One task in the window: `failed_at` is when the last step in which it failed began, in seconds."""
+    """One task in the window, and how many buckets tell of it."""
 
     task: str
     counts: Flow
-    failed_at: float | None
     buckets: int
 
 
-def read_tasks(cluster_id: int, scope: Scope, span: Span, search: str, queue: str = "") -> list[Whole]:
+ANYTHING = F("published_") + F("started_") + F("retried_") + F("succeeded_") + F("failed_") + F("stopped_")
+
+
+def read_tasks(cluster_id: int, scope: Scope, span: Span, search: str) -> list[Whole]:
     """Tasks whose name holds `search`, those with the most failures, then the most jobs; one statement."""
-    rows = Bucket.objects.within(scope).filter(span.of_all(), cluster=cluster_id)
+    tiles = span.of_all()
+    rows = Bucket.objects.within(scope).filter(tiles.rows, cluster=cluster_id)
     rows = rows.filter(task__icontains=search) if search else rows
-    rows = rows.filter(queue=queue) if queue else rows
     told = (
         rows.order_by()
         .values_list("task")
-        .annotate(
-            **FLOW_SUMS,
-            failed_at=Max(Case(When(failed__gt=0, then=F("start") * F("tier")))),
-            buckets=Count("pk"),
-        )
+        .annotate(**_sums(tiles), buckets=Count("pk"), anything=ANYTHING)
+        .filter(anything__gt=0)
         .order_by("-failed_", "-started_", "task")[: MOST_TASKS + 1]
     )
-    return [Whole(task, Flow(*counts), failed_at, buckets) for task, *counts, failed_at, buckets in told]
+    return [Whole(task, Flow(*counts), buckets) for task, *counts, buckets, _ in told]
+
+
+def _sums(tiles: Tiles) -> dict[str, Sum]:
+    """What happened in all of these buckets."""
+    return (
+        FLOW_SUMS if tiles.sign == 1 else {name: Sum(count * tiles.weights) for name, count in FLOW.items()}
+    )
 
 
 def worst_first(tasks: Iterable[Whole]) -> list[Whole]:
@@ -156,7 +79,7 @@ def worst_first(tasks: Iterable[Whole]) -> list[Whole]:
     return sorted(tasks, key=lambda told: (-badness(told.counts), -told.counts.ended, told.task))
 
 
-def within_budget(tasks: Iterable[Whole], most: int = MOST_BUCKETS) -> list[str]:
+def within_budget(tasks: Iterable[Whole], most: int = MOST_OF_LIST) -> list[str]:
     """The first of these tasks whose buckets are together no more than a page may read. Pure."""
     chosen, left = [], most
     for told in tasks:
@@ -167,42 +90,62 @@ def within_budget(tasks: Iterable[Whole], most: int = MOST_BUCKETS) -> list[str]
     return chosen
 
 
+Bars = dict[int, list[int]]
+
+
+def read_bars(cluster_id: int, scope: Scope, tasks: Collection[str], span: Span) -> dict[str, Bars]:
+    """How many jobs of each task ended and failed in each bar of the span; one statement."""
+    tiles, weighed = span.of_bars(), span.of_bars().weights
+    rows = (
+        Bucket.objects.within(scope).filter(tiles.rows, cluster=cluster_id, task__in=list(tasks)).order_by()
+    )
+    told = rows.values_list("task", "tier", "start").annotate(
+        ended=Sum(ENDED * weighed), bad=Sum(F("failed") * weighed)
+    )
+    found: dict[str, Bars] = defaultdict(dict)
+    for task, tier, start, ended, failed in told:
+        known = found[task].setdefault(start * tier // span.bar, [0, 0])
+        known[0] += ended
+        known[1] += failed
+    return found
+
+
+ENDED = F("succeeded") + F("failed") + F("revoked") + F("rejected")
+
+
 @dataclass
 class Part:
-    """What is known of a task, or of one queue of it: counts by step (and tier), and durations."""
+    """What is known of a task, or of one queue of it: `counted` is anything that happened."""
 
-    steps: dict[int, list[int]] = field(default_factory=dict)
+    counted: int = 0
+    steps: Bars = field(default_factory=dict)
     queues: dict[str, Part] = field(default_factory=dict)
-    durations: dict[Measure, Pile] = field(default_factory=lambda: {measure: Pile() for measure in MEASURES})
+    durations: Pile = field(default_factory=lambda: Pile("wait", "run"))
 
-    def add(self, step: int, flow: Flow, sketches: Mapping[str, Mapping[str, Mapping[str, object]]]) -> None:
-        """One bucket more; `step` is counted in bars."""
+    def add(self, step: int, flow: Flow, sketches: str, weight: int) -> None:
+        """One bucket more; `step` is counted in tiers."""
         known = self.steps.setdefault(step, [0, 0])
-        known[0] += flow.ended
-        known[1] += flow.failed
-        for outcome in SKETCHED:
-            for measure in MEASURES:
-                if (stored := sketches.get(outcome, {}).get(measure)) is not None:
-                    self.durations[measure].add(stored)
-
-    def quantile(self, measure: Measure, q: float) -> float | None:
-        return self.durations[measure].sketch.quantile(q)
+        known[0] += weight * flow.ended
+        known[1] += weight * flow.failed
+        self.durations.add(sketches, weight)
 
 
 def read_parts(
-    cluster_id: int, scope: Scope, tasks: Collection[str], buckets: Q, bar: int, *, by_queue: bool = False
+    cluster_id: int, scope: Scope, tasks: Collection[str], tiles: Tiles, *, by_queue: bool = False
 ) -> dict[str, Part]:
-    """Bars of so many seconds, queues and durations of these tasks, from MOST_BUCKETS; one statement."""
-    rows = Bucket.objects.within(scope).filter(buckets, cluster=cluster_id, task__in=list(tasks)).order_by()
+    """Steps, queues and durations of these tasks, from MOST_BUCKETS; one statement."""
+    rows = (
+        Bucket.objects.within(scope).filter(tiles.rows, cluster=cluster_id, task__in=list(tasks)).order_by()
+    )
     told = rows.annotate(**FLOW).values_list("task", "queue", "tier", "start", "sketches", *FLOW)
     found: dict[str, Part] = {}
-    for task, queue, tier, start, text, *counts in told[:MOST_BUCKETS]:
-        part, flow, sketches = found.setdefault(task, Part()), Flow(*counts), orjson.loads(text)
-        step = start * tier // bar
-        part.add(step, flow, sketches)
+    for task, queue, tier, start, sketches, *counts in told[:MOST_BUCKETS]:
+        part, flow, weight = found.setdefault(task, Part()), Flow(*counts), tiles.weight(tier)
+        part.add(start, flow, sketches, weight)
         of_queue = part.queues.setdefault(queue, Part())
+        of_queue.counted += weight * sum(counts)
         if by_queue:
-            of_queue.add(step, flow, sketches)
+            of_queue.add(start, flow, sketches, weight)
     return found
 
 
@@ -215,7 +158,7 @@ class OfQueue(NamedTuple):
 
 def read_queues(cluster_id: int, scope: Scope, task: str, span: Span) -> dict[str, OfQueue]:
     """All that one task did, by queue, however many buckets that is; one statement."""
-    rows = Bucket.objects.within(scope).filter(span.of_few(), cluster=cluster_id, task=task)
+    rows = Bucket.objects.within(scope).filter(span.of_few().rows, cluster=cluster_id, task=task)
     told = rows.order_by().values_list("queue").annotate(**FLOW_SUMS, buckets=Count("pk"))
     return {queue: OfQueue(Flow(*counts), buckets) for queue, *counts, buckets in told}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,18 +13,18 @@ from jobs.headlines import HOUR, Flow
 from jobs.job_frame import epoch
 from jobs.liveness import WorkerState, queues_of
 from jobs.models import Bucket, Job, State, Worker
-from jobs.rollups import UNKNOWN
+from jobs.rollups import UNKNOWN, Sketch
 from jobs.scopes import Scope
 from jobs.search import Candidates, Query
 from jobs.task_figures import (
     MOST_BUCKETS,
     MOST_TASKS,
-    WINDOWS,
+    Bars,
     OfQueue,
     Part,
-    Span,
     Whole,
     badness,
+    read_bars,
     read_first_days,
     read_parts,
     read_queues,
@@ -32,9 +32,10 @@ from jobs.task_figures import (
     within_budget,
     worst_first,
 )
+from jobs.task_windows import WINDOWS, Span
 
 Frame = dict[str, Any]
-SHOWN = 100
+SHOWN = 50
 # Days looked back for the first time that a task was heard of: of many, and of one.
 DAYS_OF_MANY, DAYS_OF_ONE = 30, 365
 LATEST_FAILURES = 10
@@ -50,31 +51,35 @@ def tasks(
     window: str,
     searched: str,
     workers: Iterable[tuple[Worker, WorkerState]],
+    page: int = 1,
 ) -> Frame:
-    """All tasks that the scope shows, worst first. Four statements."""
+    """All tasks that the scope shows, worst first, `page` of them. Five statements."""
     at = now.timestamp()
     span = Span.of(WINDOWS[window], at)
     found = read_tasks(cluster_id, scope, span, searched)
-    shown = worst_first(found[:MOST_TASKS])[:SHOWN]
+    ranked = worst_first(found[:MOST_TASKS])
+    shown = ranked[(page - 1) * SHOWN : page * SHOWN]
     whole = within_budget(shown)
-    parts = read_parts(cluster_id, scope, whole, span.of_all(), span.bar)
-    names = [told.task for told in shown]
-    first = read_first_days(cluster_id, scope, names, at, DAYS_OF_MANY)
+    first = read_first_days(cluster_id, scope, [told.task for told in shown], at, DAYS_OF_MANY)
     began = history.read_first_hour(cluster_id)
-    readers = _readers(workers)
+    read = read_parts(cluster_id, scope, whole, span.of_all()), read_bars(cluster_id, scope, whole, span)
+    parts = _Parts(*read, span, began, _readers(workers))
     covered = _covered(span, at, began)
     return {
         "at": at,
         "window": window,
         "since": span.begin,
         "tasks": [
-            {**_row(told, covered), **_of_part(parts.get(told.task), span, began, readers),
+            {**_row(told, covered), **parts.of(told),
              "first": _first(first.get(told.task), at, DAYS_OF_MANY)}
             for told in shown
         ],
-        "known": min(len(found), MOST_TASKS),
+        "page": page,
+        "before": (page - 1) * SHOWN,
+        "further": len(ranked) > page * SHOWN,
+        "known": len(ranked),
         "more": len(found) > MOST_TASKS,
-        "failing": sum(told.counts.failed > 0 for told in found[:MOST_TASKS]),
+        "failing": sum(told.counts.failed > 0 for told in ranked),
         "figured": len(whole),
         "ever": began is not None,
     }  # fmt: skip
@@ -90,7 +95,6 @@ def _row(told: Whole, covered: float) -> Frame:
         "task": told.task,
         "known": told.task != UNKNOWN,
         **_counted(told.counts, covered),
-        "failed_at": told.failed_at,
     }
 
 
@@ -103,41 +107,54 @@ def _counted(counts: Flow, covered: float) -> Frame:
     }
 
 
-def _of_part(part: Part | None, span: Span, began: int | None, readers: Mapping[str, set[str]]) -> Frame:
-    """What is read of the buckets themselves; unknown where these were too many."""
-    if part is None:
-        return {"trend": None, "queues": None, "workers": None, "wait": _NO_TIMES, "run": _NO_TIMES}
-    queues = sorted(part.queues)
-    return {
-        "trend": trend(part, span.bars, span.bar, began),
-        "queues": queues,
-        "workers": len({name for queue in queues for name in readers.get(queue, ())}),
-        **_durations(part),
-    }
+@dataclass(frozen=True)
+class _Parts:
+    """What was read of the buckets of the tasks that are shown."""
+
+    parts: Mapping[str, Part]
+    bars: Mapping[str, Bars]
+    span: Span
+    began: int | None
+    readers: Mapping[str, set[str]]
+
+    def of(self, told: Whole) -> Frame:
+        """Unknown where there were too many of them."""
+        part, span = self.parts.get(told.task), self.span
+        if part is None:
+            unknown = ("trend", "queues", "workers", "failed_at")
+            return {**dict.fromkeys(unknown), "wait": _NO_TIMES, "run": _NO_TIMES}
+        queues = sorted(queue for queue, of_queue in part.queues.items() if of_queue.counted > 0)
+        bars = self.bars.get(told.task, {})
+        return {
+            "trend": trend(bars, span.bars, span.bar, self.began),
+            "queues": queues,
+            "workers": len({name for queue in queues for name in self.readers.get(queue, ())}),
+            "failed_at": _last_failed(bars, span),
+            **_durations(part),
+        }
+
+
+def _last_failed(bars: Bars, span: Span) -> int | None:
+    """When the last bar in which something failed began, in seconds; the window begins within the first."""
+    last = max((bar for bar, (_, failed) in bars.items() if failed), default=None)
+    return None if last is None else max(span.begin, last * span.bar)
 
 
 _NO_TIMES: Frame = {"p50": None, "p95": None, "count": None}
 
 
 def _durations(part: Part) -> Frame:
-    return {
-        "wait": {
-            "p50": part.quantile("wait", MEDIAN),
-            "p95": part.quantile("wait", HIGH),
-            "count": part.durations["wait"].count,
-        },
-        "run": {
-            "p50": part.quantile("run", MEDIAN),
-            "p95": part.quantile("run", HIGH),
-            "count": part.durations["run"].count,
-        },
-    }
+    return {"wait": _times(part.durations.sketch("wait")), "run": _times(part.durations.sketch("run"))}
 
 
-def trend(part: Part, bars: Sequence[int], bar: int, began: int | None) -> Frame:
+def _times(sketch: Sketch) -> Frame:
+    return {"p50": sketch.quantile(MEDIAN), "p95": sketch.quantile(HIGH), "count": sketch.count}
+
+
+def trend(steps: Bars, bars: Sequence[int], bar: int, began: int | None) -> Frame:
     """Jobs that ended and that failed in each bar, oldest first; None before the record began."""
     first = None if began is None else began * HOUR // bar
-    known = [part.steps.get(step, [0, 0]) if first is not None and step >= first else None for step in bars]
+    known = [steps.get(step, [0, 0]) if first is not None and step >= first else None for step in bars]
     return {
         "start": bars[0] * bar,
         "step": bar,
@@ -182,7 +199,7 @@ def task(
     if first is None and not newest:
         return None
     queues = read_queues(cluster_id, scope, name, span)
-    parts = read_parts(cluster_id, scope, [name], span.of_few(), span.tier, by_queue=True)
+    parts = read_parts(cluster_id, scope, [name], span.of_few(), by_queue=True)
     part, began = parts.get(name, Part()), _began(cluster_id, span, first)
     covered = _covered(span, at, began)
     return {
@@ -192,7 +209,7 @@ def task(
         "since": span.begin,
         **_counted(headlines.total(told.counts for told in queues.values()), covered),
         **_durations(part),
-        "trend": trend(part, span.steps, span.tier, began),
+        "trend": trend(part.steps, span.steps, span.tier, began),
         "queues": _by_queue(queues, part, covered),
         "cut": sum(told.buckets for told in queues.values()) > MOST_BUCKETS,
         "first": _first(first, at, DAYS_OF_ONE),

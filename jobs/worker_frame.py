@@ -11,7 +11,8 @@ from typing import Any
 from jobs import scopes, worker_report
 from jobs.history import Memory
 from jobs.job_frame import epoch
-from jobs.liveness import WorkerState, queues_of, worker_state
+from jobs.lifecycle import STEPS
+from jobs.liveness import WorkerState, is_unreachable, queues_of, worker_state
 from jobs.models import Standing, State, Worker, WorkerReport
 from jobs.queue_rows import by_two_minutes, last_known
 from jobs.scopes import Scope
@@ -24,6 +25,10 @@ Frame = dict[str, Any]
 # Running jobs are few: as many as there are slots, and those whose worker was lost.
 MOST_RUNNING = 1_000
 MOST_SHOWN = 50
+# What is said of a worker that counts as online in all else. Worst first, as pages list them.
+UNREACHABLE = "unreachable"
+SHOWN_STATES = ("dead", "late", UNREACHABLE, "online", "retired")
+RECEIVED_RANK = STEPS["received"][0]
 
 
 def worker_row(worker: Worker, state: WorkerState, scope: Scope) -> dict[str, Any]:
@@ -48,10 +53,11 @@ def worker_row(worker: Worker, state: WorkerState, scope: Scope) -> dict[str, An
 def workers(cluster_id: int, scope: str, now: datetime, memory: Memory | None = None) -> Frame:
     """All workers that should be there, worst first, with what they run."""
     seen = look(cluster_id, now, memory if memory is not None else Memory(), scopes.named(scope))
-    running = _running(cluster_id, seen.scope)
+    running, unreachable = _running(cluster_id, seen.scope), _unreachable(seen.online, seen.trust.as_of)
     rows = [
         {
             **worker_row(worker, state, seen.scope),
+            **({"state": UNREACHABLE} if worker.pk in unreachable else {}),
             "up": epoch(worker.online_at),
             "pool": (setup_of(worker.setup) or Setup()).pool,
             "celery": (setup_of(worker.setup) or Setup()).celery,
@@ -59,12 +65,13 @@ def workers(cluster_id: int, scope: str, now: datetime, memory: Memory | None = 
         }
         for worker, state in seen.workers
     ]
-    online = [row for row in rows if row["state"] == "online"]
+    # Who does not answer works all the same.
+    online = [row for row in rows if row["state"] in ("online", UNREACHABLE)]
     return {
         "at": seen.at,
         "blind": _blind(seen.trust, anything=seen.anything),
         "record": seen.trust.record(),
-        "workers": rows,
+        "workers": sorted(rows, key=lambda row: SHOWN_STATES.index(row["state"])),
         "states": dict(Counter(row["state"] for row in rows)),
         "busy": _sum_known(row["busy"] for row in online),
         "slots": _sum_known(row["slots"] for row in online),
@@ -82,6 +89,7 @@ def worker(cluster_id: int, found: Worker, scope: str, now: datetime) -> Frame:
     jobs = _running(cluster_id, seen_by)[found.name]
     return {
         **worker_row(found, state, seen_by),
+        **({"state": UNREACHABLE} if state == "online" and _unreachable([found], trust.as_of) else {}),
         "at": now.timestamp(),
         "blind": _blind(trust, anything=True),
         "record": trust.record(),
@@ -94,8 +102,21 @@ def worker(cluster_id: int, found: Worker, scope: str, now: datetime) -> Frame:
         "faults": affected([KnownWorker(found, state, setup)]),
         **_reported(found, seen_by),
         "taken": _taken(cluster_id, found.name, seen_by),
+        "scheduled": _scheduled(cluster_id, found.name, seen_by),
         "running": jobs[:MOST_SHOWN],
         "more_running": max(0, len(jobs) - MOST_SHOWN),
+    }
+
+
+def _unreachable(online: Sequence[Worker], now: datetime) -> set[int]:
+    """Those of them that did not answer when the monitor asked them last. One statement."""
+    reports = WorkerReport.objects.filter(worker__in=[worker.pk for worker in online])
+    moments = {row.pk: row for row in reports.only("asked_at", "told_at")}
+    return {
+        worker.pk
+        for worker in online
+        if (row := moments.get(worker.pk))
+        and is_unreachable("online", (setup_of(worker.setup) or Setup()).pool, row.asked_at, row.told_at, now)
     }
 
 
@@ -112,17 +133,44 @@ def _reported(found: Worker, scope: Scope) -> Frame:
 
 def _taken(cluster_id: int, name: str, scope: Scope) -> list[dict[str, Any]]:
     """What it has taken and not begun, by the record, among the newest of all workers. One statement."""
+    return _held(cluster_id, name, scope, State.RECEIVED)[:MOST_SHOWN]
+
+
+def _scheduled(cluster_id: int, name: str, scope: Scope) -> list[dict[str, Any]]:
+    """What it holds until its time has come, the next one first; likewise. Two statements."""
+    held = _held(cluster_id, name, scope, State.SCHEDULED) + _held(cluster_id, name, scope, State.RETRYING)
+    return sorted(held, key=lambda job: (job["due"] or 0.0, job["id"]))[:MOST_SHOWN]
+
+
+def _held(cluster_id: int, name: str, scope: Scope, state: State) -> list[dict[str, Any]]:
+    """What a worker of this name has received, and whose state is this since."""
     rows = (
         Standing.objects.within(scope)
-        .filter(cluster=cluster_id, state=State.RECEIVED)
+        .filter(cluster=cluster_id, state=state)
         .order_by("-job_id")
-        .values_list("job_id", "job__task_id", "task", "queue", "job__worker", "job__received_at")
+        .values_list(
+            "job_id",
+            "job__task_id",
+            "task",
+            "queue",
+            "job__worker",
+            "job__rank",
+            "job__received_at",
+            "job__eta",
+        )
     )
     return [
-        {"id": pk, "task_id": task_id, "task": task, "queue": queue, "received": epoch(received)}
-        for pk, task_id, task, queue, worker, received in rows[:MOST_RUNNING]
-        if worker == name
-    ][:MOST_SHOWN]
+        {
+            "id": pk,
+            "task_id": task_id,
+            "task": task,
+            "queue": queue,
+            "received": epoch(received),
+            "due": epoch(eta),
+        }
+        for pk, task_id, task, queue, worker, rank, received, eta in rows[:MOST_RUNNING]
+        if worker == name and rank == RECEIVED_RANK
+    ]
 
 
 def _state(cluster_id: int, found: Worker, trust: Trust) -> WorkerState:

@@ -87,7 +87,8 @@ class Redactor:
 
     def excerpt(self, text: str, longest: int) -> str:
         """`text` redacted, then within `longest`: a cut must not part a secret from what tells it is one."""
-        return shorten(self.text(shorten(text, TEXT_SCANNED)), longest)
+        scanned = shorten(text, TEXT_SCANNED)
+        return shorten(self.text(scanned), longest, len(text) - len(scanned))
 
     def clean(self, value: Any, budget: int) -> Cleaned:
         """Copy `value` (as JSON knows values) within `budget` characters."""
@@ -184,9 +185,13 @@ def _hide(match: re.Match[str]) -> str:
     return (groups.get("keep") or groups.get("keep2") or groups.get("keep3") or "") + HIDDEN
 
 
-def shorten(text: str, longest: int) -> str:
-    """`text` within `longest` characters: its head and its tail, since both tell."""
+def shorten(text: str, longest: int, left_out: int = 0) -> str:
+    """`text` within `longest` characters: its head and its tail, since both tell.
+
+    `left_out` characters of its middle were left out before.
+    """
     if len(text) <= longest:
         return text
     head, tail = longest * 2 // 3, longest // 3
-    return f"{text[:head]}\n… {len(text) - head - tail:,} characters left out …\n{text[-tail:]}"
+    left_out += len(text) - head - tail
+    return f"{text[:head]}\n… {left_out:,} characters left out …\n{text[-tail:]}"

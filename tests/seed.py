@@ -21,7 +21,7 @@ from jobs.models import (
     Worker,
     WorkerSample,
 )
-from jobs.rollups import Sketches
+from jobs.rollups import COUNTS, Sketches
 
 # task: queue, jobs an hour, run time in seconds, share that fails, how it fails
 TASKS: dict[str, tuple[str, int, float, float, str]] = {
@@ -63,17 +63,34 @@ def seed(now: datetime, *, jobs: int = 120) -> list[Job]:
 
 def _seed_buckets(now: datetime, die: random.Random) -> None:
     hour, minute = int(now.timestamp() // 3600), int(now.timestamp() // 60)
-    rows = [
+    hours = [
         _bucket(Bucket.HOUR, hour - back, task, DAY_SHAPE[back % len(DAY_SHAPE)], die, hours=1)
-        for back in range(24)
+        for back in range(2, 24)
         for task in TASKS
     ]
-    rows += [
-        _bucket(Bucket.MINUTE, minute - back, task, 0.4 if back == 0 else 1.0, die, hours=1 / 60)
-        for back in range(75)
+    minutes = [
+        _bucket(Bucket.MINUTE, start, task, 0.4 if start == minute else 1.0, die, hours=1 / 60)
+        for start in range(minute, (hour - 1) * 60 - 1, -1)
         for task in TASKS
     ]
-    Bucket.objects.bulk_create(rows)
+    hours += _wider(Bucket.HOUR, minutes)
+    Bucket.objects.bulk_create([*minutes, *hours, *_wider(Bucket.DAY, hours)])
+
+
+def _wider(tier: int, parts: list[Bucket]) -> list[Bucket]:
+    """Buckets of this tier that hold what these hold, as in a true record."""
+    found: dict[tuple[int, str], Bucket] = {}
+    for part in parts:
+        start = part.start * part.tier // tier
+        whole = found.setdefault(
+            (start, part.task), Bucket(tier=tier, start=start, task=part.task, queue=part.queue)
+        )
+        for name in COUNTS:
+            setattr(whole, name, getattr(whole, name) + getattr(part, name))
+        sketches = Sketches.loads(whole.sketches)
+        sketches.merge(Sketches.loads(part.sketches))
+        whole.sketches = sketches.dumps()
+    return list(found.values())
 
 
 def _bucket(tier: int, start: int, task: str, part: float, die: random.Random, *, hours: float) -> Bucket:

@@ -13,11 +13,14 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.models import Job, Reach, Standing, Worker, WorkerReport
+from jobs.lifecycle import STEPS
+from jobs.models import Heartbeat, Job, Reach, Standing, Worker, WorkerReport
 from jobs.worker_report import read, report_of
+from tests import tasks
 from tests.harness import Installation, Process, eventually
 from tests.steering import known
 from tests.test_order_workers import worker
+from workers.brokers import BrokerUnreachable
 from workers.control import Control
 from workers.monitor.inspections import AGAIN_AFTER, due, inspect
 
@@ -137,17 +140,118 @@ def test_a_narrow_reach_sees_its_own_tasks_and_no_configuration(client: Client) 
     assert "task_time_limit" not in said
 
 
+def held(task_id: str, state: str, of: str = "w@h", rank: int = STEPS["received"][0], due: float = 0) -> None:
+    """A job that this worker has received; due so many seconds from now."""
+    now = timezone.now()
+    job = Job.objects.create(
+        task_id=task_id, task="shop.pay", queue="low", state=state, worker=of, rank=rank,
+        received_at=now, eta=now + timedelta(seconds=due) if due else None, seen_at=now,
+    )  # fmt: skip
+    Standing.objects.create(job=job, state=state, queue="low", task="shop.pay")
+
+
 @pytest.mark.django_db
 def test_what_it_has_taken_and_not_begun_is_listed(visitor: Client) -> None:
     worker(pid=4102)
     for name in ("w@h", "other@h"):
-        job = Job.objects.create(
-            task_id=f"of-{name}", task="shop.pay", queue="low", state="received", worker=name,
-            received_at=timezone.now(), seen_at=timezone.now(),
-        )  # fmt: skip
-        Standing.objects.create(job=job, state="received", queue="low", task="shop.pay")
+        held(f"of-{name}", "received", name)
     taken = visitor.get("/workers/w@h/").context["frame"]["taken"]
     assert [job["task_id"] for job in taken] == ["of-w@h"]
+
+
+@pytest.mark.django_db
+def test_what_it_holds_until_its_time_is_listed_the_next_one_first(visitor: Client) -> None:
+    worker(pid=4102)
+    held("later", "scheduled", due=900)
+    held("again", "retrying", due=60)
+    held("of another", "scheduled", "other@h", due=60)
+    held("not received again yet", "retrying", rank=STEPS["retried"][0], due=60)
+    held("on its way", "scheduled", rank=0, due=60)
+    page = visitor.get("/workers/w@h/")
+    assert [job["task_id"] for job in page.context["frame"]["scheduled"]] == ["again", "later"]
+    due: Any = Job.objects.values_list("eta", flat=True).get(task_id="again")
+    assert f'data-epoch="{due.timestamp()}"' in page.content.decode()
+
+
+def test_a_real_worker_shows_what_it_holds_until_its_time(
+    installation: Installation, monitor: Process, visitor: Client
+) -> None:
+    installation.worker(slots=1)
+    name = known("test").name
+    sent = tasks.add.apply_async((1, 2), countdown=3_000)
+
+    def scheduled() -> list[str]:
+        return [one["task_id"] for one in visitor.get(f"/workers/{name}/").context["frame"]["scheduled"]]
+
+    eventually(lambda: scheduled() == [sent.id], 60, "the worker has received it, and the record knows")
+
+
+class Deaf(Told):
+    """Nobody answers."""
+
+    def ask(self, question: str, arguments: Mapping[str, Any], workers: Sequence[str]) -> dict[str, Any]:
+        self.asked.append(question)
+        return {}
+
+
+class Away(Told):
+    """The broker is away."""
+
+    def ask(self, *_: Any) -> dict[str, Any]:
+        raise BrokerUnreachable("connection refused")
+
+
+def shown(visitor: Client, name: str = "w@h") -> tuple[str, str]:
+    """The state of a worker in the list, and on its page."""
+    rows = visitor.get("/workers/").context["frame"]["workers"]
+    [listed] = [row["state"] for row in rows if row["name"] == name]
+    return listed, visitor.get(f"/workers/{name}/").context["frame"]["state"]
+
+
+def watched(**facts: Any) -> Worker:
+    """A worker that is heard of, while the monitor is, too."""
+    Heartbeat.objects.create(name="monitor", at=timezone.now(), host="h", pid=1, detail='{"ok": true}')
+    return worker(pid=4102, setup={"pool": "prefork"}, **facts)
+
+
+@pytest.mark.django_db
+def test_one_that_lives_and_does_not_answer_is_unreachable_until_it_does(visitor: Client) -> None:
+    watched()
+    before = timezone.now() - timedelta(minutes=1)
+    look(Told(), before - AGAIN_AFTER)
+    assert shown(visitor) == ("online", "online")
+    look(Deaf(), before)
+    assert shown(visitor) == ("unreachable", "unreachable")
+    page = visitor.get("/workers/w@h/").content.decode()
+    assert ("Unreachable" in page, "shop.pay" in page) == (True, True)  # and what it said before
+    listed = visitor.get("/workers/")
+    assert "0 of 1 online" in listed.content.decode()
+    assert "1 lives, but does not answer." in listed.content.decode()
+    assert listed.context["frame"]["slots"] == 2  # it works all the same
+    assert [one.name for one in due(timezone.now())] == ["w@h"]
+    look(Told(stats=None))  # in part will do
+    assert shown(visitor) == ("online", "online")
+
+
+@pytest.mark.slow
+def test_a_real_worker_without_remote_control_is_unreachable_and_works(
+    installation: Installation, monitor: Process, visitor: Client
+) -> None:
+    installation.worker(options=("worker.enable_remote_control=0",))
+    name = known("test").name
+    eventually(lambda: shown(visitor, name) == ("unreachable", "unreachable"), 90, every=0.5)
+    assert tasks.add.delay(1, 2).get(timeout=60) == 3
+
+
+@pytest.mark.django_db
+def test_while_the_broker_is_away_nobody_is_called_unreachable(visitor: Client) -> None:
+    watched()
+    before = timezone.now() - timedelta(minutes=1)
+    for asked_at in (before - AGAIN_AFTER, before):
+        with pytest.raises(BrokerUnreachable):
+            look(Away(), asked_at)
+        assert shown(visitor) == ("online", "online")
+        look(Told(), asked_at)
 
 
 @pytest.mark.django_db

@@ -9,7 +9,9 @@ import pytest
 
 from jobs.liveness import (
     Sight,
+    WorkerState,
     heartbeat_state,
+    is_unreachable,
     queue_state,
     slots_by_queue,
     verdict,
@@ -161,3 +163,25 @@ def test_slots_of_a_queue_are_those_of_all_that_take_from_it() -> None:
         worker(queues=None, slots=8),
     ]
     assert slots_by_queue(known) == {"high": 6, "default": 4, "low": None}
+
+
+@pytest.mark.parametrize(
+    ("state", "pool", "asked", "told", "unreachable"),
+    [
+        ("online", "prefork", 60, 400, True),
+        ("online", "threads", 60, None, True),
+        ("online", "prefork", 60, 60, False),  # answered
+        ("online", "prefork", 10, 400, False),  # its answer may be on the way
+        ("online", "prefork", None, None, False),  # nobody has asked yet
+        ("online", "solo", 60, 400, False),  # deaf while a job runs
+        ("online", "gevent", 60, 400, False),
+        ("online", None, 60, 400, False),  # nobody knows its pool
+        ("late", "prefork", 60, 400, False),  # silence says more
+        ("dead", "prefork", 60, 400, False),
+    ],
+)
+def test_only_one_that_lives_and_could_have_answered_is_unreachable(
+    state: WorkerState, pool: str | None, asked: float | None, told: float | None, unreachable: bool
+) -> None:
+    asked_at, told_at = (None if seconds is None else ago(seconds) for seconds in (asked, told))
+    assert is_unreachable(state, pool, asked_at, told_at, NOW) is unreachable

@@ -138,6 +138,13 @@ def test_what_nests_without_end_is_cut() -> None:
     assert redactor.clean(value, 64_000).cut
 
 
+@pytest.mark.parametrize("size", [2_001, 50_000, 100_001, 3_000_000])
+def test_an_excerpt_says_how_much_it_leaves_out_however_long_the_text(size: int) -> None:
+    short = redactor.excerpt("x" * size, 2_000)
+    shown = short.count("x")
+    assert f"… {size - shown:,} characters left out …" in short
+
+
 @given(st.text(max_size=2000), st.integers(10, 100))
 def test_long_text_keeps_its_head_and_its_tail(text: str, longest: int) -> None:
     short = shorten(text, longest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dashboard import task_charts
@@ -20,8 +21,11 @@ from jobs.headlines import Flow
 from jobs.models import Bucket, Job, Rule, Standing
 from jobs.models.alerts import Kind
 from jobs.models.people import Reach
+from jobs.piles import Pile
 from jobs.rollups import Sketch, Sketches
-from jobs.task_figures import WINDOWS, Pile, Span, Whole, at_least, within_budget, worst_first
+from jobs.scopes import EVERYTHING
+from jobs.task_figures import Whole, at_least, read_bars, read_tasks, within_budget, worst_first
+from jobs.task_windows import WINDOWS, Span
 from tests.plans import is_dear, make_large
 from tests.seed import seed
 
@@ -72,15 +76,19 @@ def test_a_share_is_told_with_less_than_was_seen_and_more_jobs_make_it_surer(fai
 
 @given(st.lists(st.floats(0.0001, 1e5), max_size=60), st.integers(1, 4))
 def test_durations_of_many_buckets_are_those_of_one(seconds: list[float], parts: int) -> None:
-    whole, pile = Sketch(), Pile()
+    whole, pile, before = Sketch(), Pile("wait", "run"), Sketches()
+    before.at("succeeded", "run").add(3.0)
     for value in seconds:
         whole.add(value)
     for part in range(parts):
         sketches = Sketches()
-        for value in seconds[part::parts]:
-            sketches.at("failed", "run").add(value)
-        pile.add(Sketches.loads(sketches.dumps()).at("failed", "run").as_json())
-    assert pile.sketch == whole
+        for number, value in enumerate(seconds[part::parts]):
+            sketches.at("failed" if number % 2 else "succeeded", "run").add(value)
+            sketches.at("failed", "total").add(value)
+        pile.add(sketches.dumps())
+    pile.add(before.dumps())
+    pile.add(before.dumps(), -1)
+    assert (pile.sketch("run"), pile.sketch("wait")) == (whole, Sketch())
 
 
 def test_figures_are_those_of_the_window(visitor: Client) -> None:
@@ -111,18 +119,68 @@ def test_a_task_in_very_many_queues_is_counted_whole_and_says_what_is_of_a_part(
     assert "are of a part of its buckets" in page.content.decode()
 
 
-@pytest.mark.parametrize("now", [NOW.timestamp(), NOW.timestamp() + 82_000, 1_763_683_200.0])
-def test_a_week_by_days_and_hours_covers_each_hour_once(now: float) -> None:
-    span = Span.of(WINDOWS["7d"], now)
-    for hour in range(span.steps.start - 30, span.steps.stop):
-        Bucket.objects.create(tier=Bucket.HOUR, start=hour, task="a", queue="q", published=1)
-    days = {bucket.start * 3600 // Bucket.DAY for bucket in Bucket.objects.all()}
-    for day in days:
-        hours = Bucket.objects.filter(tier=Bucket.HOUR, start__gte=day * 24, start__lt=day * 24 + 24)
-        Bucket.objects.create(tier=Bucket.DAY, start=day, task="a", queue="q", published=hours.count())
-    found = Bucket.objects.filter(span.of_all())
-    assert sum(bucket.published for bucket in found) == len(span.steps)
-    assert found.count() < 31
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    now=st.one_of(
+        st.sampled_from([NOW.timestamp(), 1_763_683_200.0, 1_763_683_199.9]),
+        st.floats(NOW.timestamp(), NOW.timestamp() + 200_000),
+    ),
+    window=st.sampled_from(sorted(WINDOWS)),
+    ends=st.lists(st.tuples(st.floats(0, 1), st.sampled_from("ab"), st.integers(0, 3)), max_size=40),
+)
+def test_the_fewest_buckets_say_what_each_step_of_the_window_says(
+    now: float, window: str, ends: list[tuple[float, str, int]]
+) -> None:
+    span, tallies = Span.of(WINDOWS[window], now), Counter[tuple[int, int, str, str]]()
+    for part, task, failed in ends:
+        # As many before the window as in it, up to two days.
+        at = now - part * 2 * (now - span.begin)
+        for tier in (60, 3_600, 86_400):
+            tallies[tier, int(at // tier), task, "succeeded"] += 1
+            tallies[tier, int(at // tier), task, "failed"] += failed
+    Bucket.objects.all().delete()
+    for tier, start, task in {key[:3] for key in tallies}:
+        counts = {name: tallies[tier, start, task, name] for name in ("succeeded", "failed")}
+        Bucket.objects.create(tier=tier, start=start, task=task, queue="q", **counts)
+    steps: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for (tier, start, task, name), n in tallies.items():
+        if tier == span.tier and start in span.steps:
+            steps[task][name == "failed"] += n
+    found = read_tasks(1, EVERYTHING, span, "")
+    assert {told.task: [told.counts.succeeded, told.counts.failed] for told in found} == steps
+    bars = read_bars(1, EVERYTHING, list("ab"), span)
+    assert {
+        task: [sum(told) for told in zip(*of_task.values(), strict=True)]
+        for task, of_task in bars.items()
+        if task in steps
+    } == {task: [good + bad, bad] for task, (good, bad) in steps.items()}
+
+
+@pytest.mark.parametrize("hour", range(24))
+def test_a_window_is_told_by_few_buckets_at_any_time_of_day(hour: int) -> None:
+    now = NOW.timestamp() // 86_400 * 86_400 + hour * 3_600 + hour * 120
+    for window, most in (("1h", 32), ("24h", 14), ("7d", 20)):
+        span = Span.of(WINDOWS[window], now)
+        for tier in (60, 3_600, 86_400):
+            running = int(now // tier)
+            Bucket.objects.bulk_create(
+                Bucket(tier=tier, start=running - back, task="a", queue="q") for back in range(200)
+            )
+        assert Bucket.objects.filter(span.of_all().rows).count() <= most
+        Bucket.objects.all().delete()
+
+
+def test_tasks_are_shown_by_the_page(visitor: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.task_frame.SHOWN", 2)
+    for number in range(5):
+        a_bucket(f"shop.t{number}", good=10 + number)
+    pages = [[row["task"] for row in rows_of(visitor, f"search=shop&page={page}")] for page in (1, 2, 3)]
+    assert pages == [["shop.t4", "shop.t3"], ["shop.t2", "shop.t1"], ["shop.t0"]]
+    middle = visitor.get("/tasks/?search=shop&page=2&window=7d").content.decode()
+    assert "3 to 4 of 5 tasks" in middle
+    assert "?window=7d&amp;search=shop&amp;page=1" in middle
+    assert "?window=7d&amp;search=shop&amp;page=3" in middle
+    assert b"No more tasks" in visitor.get("/tasks/?page=9").content
 
 
 def test_what_is_looked_for_by_name_is_all_that_is_listed(visitor: Client) -> None:
@@ -220,7 +278,7 @@ def test_a_page_asks_at_most_fifteen_times_and_never_walks(visitor: Client, addr
 
 
 def test_what_a_page_reads_of_durations_is_bounded() -> None:
-    tasks = [Whole(f"t{n}", Flow(failed=n, succeeded=50), None, 400) for n in range(40)]
+    tasks = [Whole(f"t{n}", Flow(failed=n, succeeded=50), 400) for n in range(40)]
     ranked = worst_first(tasks)
     assert [told.task for told in ranked[:2]] == ["t39", "t38"]
     assert within_budget(ranked, 1_000) == ["t39", "t38"]

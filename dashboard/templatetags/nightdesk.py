@@ -50,6 +50,7 @@ BADGES: dict[str, tuple[str | Promise, str]] = {
     "idle": (gettext_lazy("Idle"), "v-idle"),
     "unknown": (gettext_lazy("Unknown"), "s-unknown"),
     "online": (gettext_lazy("Online"), "s-succeeded"),
+    "unreachable": (gettext_lazy("Unreachable"), "v-gap"),
     "dead": (gettext_lazy("Dead"), "v-dead"),
     "retired": (gettext_lazy("Retired"), "s-queued"),
     "paused": (gettext_lazy("Paused"), "v-paused"),

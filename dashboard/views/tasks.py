@@ -25,12 +25,12 @@ from jobs.models import Alert, Rule
 from jobs.models.alerts import Kind
 from jobs.scopes import Scope
 from jobs.seen import read_workers
-from jobs.task_figures import WINDOWS
+from jobs.task_windows import WINDOWS
 from jobs.trust import read_trust
 from workers import signatures
 
 USUAL = "24h"
-MOST_SCHEDULES, MOST_ALERTS = 20, 20
+MOST_SCHEDULES, MOST_ALERTS, MOST_PAGES = 20, 20, 1_000
 OF_TASKS = (Kind.FAILURE_SHARE, Kind.FAILURE_RISE, Kind.SLOW, Kind.NO_SUCCESS, Kind.NEW_ERROR)
 WORDS: dict[str, str | Promise] = {
     "1h": gettext_lazy("Last hour"),
@@ -44,12 +44,14 @@ class Asked(forms.Form):
 
     window = forms.ChoiceField(choices=[(name, name) for name in WINDOWS], required=False)
     search = forms.CharField(max_length=255, required=False)
+    page = forms.IntegerField(min_value=1, max_value=MOST_PAGES, required=False)
 
     @property
-    def told(self) -> tuple[str, str]:
-        """The window and the text to look for; what can't be read is as usual."""
+    def told(self) -> tuple[str, str, int]:
+        """The window, the text to look for and the page; what can't be read is as usual."""
         self.is_valid()
-        return self.cleaned_data.get("window") or USUAL, self.cleaned_data.get("search") or ""
+        told = self.cleaned_data
+        return told.get("window") or USUAL, told.get("search") or "", told.get("page") or 1
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ def _choices(asked: QueryDict, chosen: str) -> list[Choice]:
     for name, words in WORDS.items():
         question = asked.copy()
         question["window"] = name
+        question.pop("page", None)
         found.append(Choice(words, question.urlencode(), name == chosen))
     return found
 
@@ -74,10 +77,10 @@ def _choices(asked: QueryDict, chosen: str) -> list[Choice]:
 @never_cache
 def index(request: HttpRequest) -> HttpResponse:
     scope, cluster_id, now = scopes.named(scope_of_visitor(request)), cluster_id_of(request), timezone.now()
-    window, searched = Asked(request.GET).told
+    window, searched, page = Asked(request.GET).told
     trust = read_trust(cluster_id, now)
     workers = read_workers(cluster_id, trust)
-    frame = task_frame.tasks(cluster_id, scope, now, window, searched, workers)
+    frame = task_frame.tasks(cluster_id, scope, now, window, searched, workers, page)
     for row in frame["tasks"]:
         row["drawn"] = row["trend"] and task_charts.trend(row["trend"])
     context = {
