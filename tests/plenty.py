@@ -26,6 +26,8 @@ TARGETS = (("job", "task_id-1"), ("queue", "queue-1"), ("worker", "name-1"), ("s
 Of = Callable[[int], Any]
 # What the kind of a field doesn't tell: by its name in all tables, or in one of them.
 NAMED: Mapping[str, Of] = {
+    "job_id": lambda n: _job(n),
+    "last_job": lambda n: _job(n),
     "exception": lambda n: f"KeyError: 'currency {n}'",
     "version": lambda n: "5.7.0",
     "root_id": lambda n: "task_id-1",
@@ -61,6 +63,7 @@ def fill(numbers: range, without: Iterable[type[models.Model]] = ()) -> None:
     Group.objects.bulk_create(Group(name=f"team-{n}") for n in numbers)
     _fill_schedules(numbers)
     filled: set[type[models.Model]] = {User, Group, PeriodicTask, *without}
+    _fill(Job, numbers, filled)
     for name in APPS:
         for model in apps.get_app_config(name).get_models():
             _fill(model, numbers, filled)
@@ -127,6 +130,11 @@ def _value(field: Any, n: int, now: datetime) -> Any:
     if isinstance(field, models.BooleanField):
         return bool(n % 2)
     return None if isinstance(field, models.TimeField) else n
+
+
+def _job(n: int) -> int:
+    """The number of the nth job: a database doesn't begin anew with each test."""
+    return int(Job._base_manager.order_by("pk").values_list("pk", flat=True)[n - 1])
 
 
 def _tier(n: int) -> int:
