@@ -10,6 +10,7 @@ import orjson
 
 NAME_LENGTH = 255
 EXCEPTION_LENGTH = 500
+QUEUES_LENGTH = 500
 TEXT_LENGTH = 100_000
 FIRST_TIME, LAST_TIME = 946_684_800.0, 4_102_444_800.0  # the years 2000 to 2100
 LONGEST = LAST_TIME - FIRST_TIME
@@ -60,7 +61,7 @@ def names(value: Any) -> str | None:
     """A list of names, as one text with commas; empty for an empty list, None for anything else."""
     if not isinstance(value, list):
         return None
-    return name(",".join(item for item in value if isinstance(item, str)), 500) or ""
+    return name(",".join(item for item in value if isinstance(item, str)), QUEUES_LENGTH) or ""
 
 
 def number(value: Any) -> float | None:

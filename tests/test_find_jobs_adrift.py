@@ -206,6 +206,7 @@ def test_a_job_that_merely_takes_its_time_is_not_stuck(ran: float, usual: Usual)
         pytest.param([worker(silent=12)], id="its worker is late"),
         pytest.param([worker(silent=90)], id="its worker is gone"),
         pytest.param([worker(busy=0)], id="its worker runs nothing: its end was not heard"),
+        pytest.param([worker(busy=None)], id="its worker does not say what it runs"),
         pytest.param([worker(), worker(up=8_000)], id="two may have it"),
     ],
 )
@@ -214,12 +215,14 @@ def test_a_job_is_stuck_only_on_a_worker_that_surely_runs_it(incarnations: list[
 
 
 def test_a_job_beyond_the_longest_limit_of_its_worker_is_stuck() -> None:
-    assert stuck(running(1_010), [worker()], Usual(), NOW) is None
-    assert stuck(running(1_030), [worker()], Usual(), NOW) == Finding("stuck", ago(1_030), "runs")
+    short = Usual(300.0, 500)
+    assert stuck(running(1_010), [worker()], short, NOW) is None
+    assert stuck(running(1_030), [worker()], short, NOW) == Finding("stuck", ago(1_030), "runs", usual=300.0)
 
 
 def test_a_task_whose_callers_give_it_more_time_is_not_stuck_at_the_limit_of_others() -> None:
     assert stuck(running(1_030), [worker()], Usual(800.0, 500), NOW) is None
+    assert stuck(running(1_030), [worker()], Usual(), NOW) is None, "nobody knows what callers give it"
 
 
 @pytest.mark.parametrize(

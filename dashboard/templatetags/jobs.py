@@ -91,6 +91,7 @@ def attempts_drawing(frame: dict[str, Any]) -> charts.Gantt | None:
 def story(frame: dict[str, Any]) -> str:
     """What the page tells apart from progress: when it changes, job.js asks for the page again."""
     facts = [frame[name] for name in ("state", "verdict", "retries")]
+    facts.append((frame["adrift"] or {}).get("next"))
     facts += [len(frame["attempts"]), frame["ended"] is None, frame["worker"], frame["exception"]]
     told = frame["revoking"] and frame["revoking"]["told"] is not None
     return json.dumps(

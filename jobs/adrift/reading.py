@@ -12,6 +12,7 @@ from django.db.models import F, Max
 
 from jobs.adrift.rules import (
     LOST_GRACE,
+    SETTLED_AFTER,
     Finding,
     OpenJob,
     QueueEvidence,
@@ -29,8 +30,8 @@ from jobs.rollups import Sketch, Sketches
 from jobs.trust import Trust, read_trust
 
 # The oldest of each state are looked at, of so many queues; beyond that a count is "at least".
-MOST_OPEN, MOST_WAITING, MOST_QUEUES = 300, 100, 30
-MOST_WORKERS, MOST_TASKS, MOST_BUCKETS = 1_000, 20, 2_000
+MOST_OPEN, MOST_WAITING, MOST_QUEUES = 300, 100, 200
+MOST_WORKERS, MOST_TASKS, MOST_BUCKETS = 1_000, 50, 2_000
 NEWEST = 50
 USUAL_DAYS = 7
 # Whether a queue was empty is asked of the samples of so long.
@@ -56,17 +57,18 @@ def look(cluster_id: int, now: datetime) -> Looked | None:
     if _blind(trust):
         return None
     running, received = _oldest(cluster_id, State.RUNNING), _oldest(cluster_id, State.RECEIVED)
-    emptied = _emptied(cluster_id, now)
-    waiting = _oldest_waiting(cluster_id, sorted(emptied)[:MOST_QUEUES], trust.as_of)
-    among_taken = _among_taken(cluster_id, [*running, *received], trust.as_of)
-    found = [*among_taken, *_lost(cluster_id, waiting, emptied, trust)]
-    full = max(len(running), len(received)) >= MOST_OPEN
-    return Looked(found, full or any(len(jobs) >= MOST_WAITING for jobs in waiting.values()))
+    emptied, missing = _emptied(cluster_id, now), _last_missing(cluster_id)
+    queued = {queue: _oldest_queued(cluster_id, queue) for queue in sorted(emptied)[:MOST_QUEUES]}
+    taken = [job for job in (*running, *received) if _is_whole(job, missing)]
+    found = [*_among_taken(cluster_id, taken, trust.as_of)]
+    found += _lost(cluster_id, _may_be_lost(queued, trust.as_of), emptied, missing, trust)
+    full = max(len(running), len(received)) >= MOST_OPEN or len(emptied) > MOST_QUEUES
+    return Looked(found, full or any(len(jobs) >= MOST_WAITING for jobs in queued.values()))
 
 
-def _may_be_lost(job: OpenJob, as_of: datetime) -> bool:
-    old = job.published_at is not None and seconds_since(job.published_at, as_of) > LOST_GRACE
-    return old and waits_untouched(job)
+def _is_whole(job: OpenJob, missing: datetime | None) -> bool:
+    """Whether no event is known to be missing since it was taken: its end may have been one."""
+    return missing is None or (job.taken_at is not None and missing < job.taken_at)
 
 
 def _blind(trust: Trust) -> bool:
@@ -133,30 +135,41 @@ def _usual(cluster_id: int, tasks: Iterable[str], as_of: datetime) -> dict[str, 
 
 
 def _emptied(cluster_id: int, now: datetime) -> dict[str, datetime]:
-    """When each queue was last seen empty, lately."""
-    lately = QueueSample.objects.filter(cluster=cluster_id, at__gte=now - EMPTIED_WITHIN, depth=0)
+    """When each queue was last seen empty, lately, and long enough ago that a receipt would be recorded."""
+    settled = now - timedelta(seconds=SETTLED_AFTER)
+    lately = QueueSample.objects.filter(cluster=cluster_id, at__gte=now - EMPTIED_WITHIN, at__lte=settled)
+    lately = lately.filter(depth=0)
     return dict(lately.order_by().values_list("queue").annotate(Max("at")))
 
 
-def _oldest_waiting(cluster_id: int, queues: Iterable[str], as_of: datetime) -> dict[str, list[OpenJob]]:
-    waiting: dict[str, list[OpenJob]] = {}
-    for queue in queues:
-        queued = Standing.objects.filter(cluster=cluster_id, queue=queue, state=State.QUEUED)
-        if old := [job for job in _jobs_of(queued, MOST_WAITING) if _may_be_lost(job, as_of)]:
-            waiting[queue] = old
-    return waiting
+def _oldest_queued(cluster_id: int, queue: str) -> list[OpenJob]:
+    return _jobs_of(
+        Standing.objects.filter(cluster=cluster_id, queue=queue, state=State.QUEUED), MOST_WAITING
+    )
+
+
+def _may_be_lost(queued: Mapping[str, Sequence[OpenJob]], as_of: datetime) -> Mapping[str, Sequence[OpenJob]]:
+    """Those that have waited for long, and for their first worker alone."""
+    kept = {queue: [job for job in jobs if _waits_long(job, as_of)] for queue, jobs in queued.items()}
+    return {queue: jobs for queue, jobs in kept.items() if jobs}
+
+
+def _waits_long(job: OpenJob, as_of: datetime) -> bool:
+    old = job.published_at is not None and seconds_since(job.published_at, as_of) > LOST_GRACE
+    return old and waits_untouched(job)
 
 
 def _lost(
     cluster_id: int,
     waiting: Mapping[str, Sequence[OpenJob]],
     emptied: Mapping[str, datetime],
+    missing: datetime | None,
     trust: Trust,
 ) -> Found:
     jobs = [job for of_queue in waiting.values() for job in of_queue]
     if not jobs:
         return []
-    known = _Known.read(cluster_id, waiting, trust)
+    known = _Known.read(cluster_id, waiting, missing)
     found = [(job, told) for job in jobs if (told := _judged(job, known, emptied, trust.as_of))]
     return _not_in_the_outbox(found)
 
@@ -171,14 +184,16 @@ class _Known:
     taken: Mapping[str, Sequence[tuple[int, datetime]]]
 
     @classmethod
-    def read(cls, cluster_id: int, waiting: Mapping[str, Sequence[OpenJob]], trust: Trust) -> _Known:
+    def read(
+        cls, cluster_id: int, waiting: Mapping[str, Sequence[OpenJob]], missing: datetime | None
+    ) -> _Known:
         jobs = [job for of_queue in waiting.values() for job in of_queue]
         since = min(job.published_at for job in jobs if job.published_at is not None)
         heard = Worker.objects.filter(cluster=cluster_id, seen_at__gte=since).order_by("-seen_at")
         return cls(
             paused=set(Pause.objects.filter(cluster=cluster_id).values_list("queue", flat=True)),
             workers=list(heard[: MOST_WORKERS + 1]),
-            missing=_last_missing(cluster_id),
+            missing=missing,
             taken={queue: _newest_taken(cluster_id, queue) for queue in waiting},
         )
 

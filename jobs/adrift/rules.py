@@ -18,6 +18,7 @@ from typing import Literal
 
 from jobs.liveness import WORKER_DEAD_AFTER, WorkerState, queues_of, seconds_since, worker_state
 from jobs.models import State, Worker
+from jobs.values import QUEUES_LENGTH
 from jobs.worker_facts import Setup, setup_of
 from jobs.worker_limits import can_enforce
 
@@ -206,7 +207,7 @@ def stuck(job: OpenJob, incarnations: Iterable[Worker], usual: Usual, as_of: dat
     if job.state != State.RUNNING or job.started_at is None or len(holders) != 1:
         return None
     (holder,) = holders
-    if worker_state(holder, as_of) != "online" or holder.busy == 0:
+    if worker_state(holder, as_of) != "online" or not holder.busy:
         return None
     ran = seconds_since(job.started_at, as_of)
     if over_limit(ran, limit_of(setup_of(holder.setup)), usual) or far_beyond(ran, usual):
@@ -230,10 +231,10 @@ def limit_of(setup: Setup | None) -> float | None:
 
 
 def over_limit(ran: float, limit: float | None, usual: Usual) -> bool:
-    """Whether its pool should have ended it; what is usual shows where callers give more time."""
-    if limit is None or ran <= limit + LIMIT_GRACE:
+    """Whether its pool should have ended it; callers may give more time, which only what is usual shows."""
+    if limit is None or usual.known is None or ran <= limit + LIMIT_GRACE:
         return False
-    return usual.known is None or ran > 2 * usual.known
+    return ran > 2 * usual.known
 
 
 def far_beyond(ran: float, usual: Usual) -> bool:
@@ -292,5 +293,6 @@ def _held_by(worker: Worker) -> float | None:
 
 
 def may_read(worker: Worker, queue: str) -> bool:
-    """Whether it may have taken jobs of this queue: one that doesn't tell may read them all."""
-    return worker.queues is None or queue in queues_of(worker)
+    """Whether it may have taken jobs of this queue: one that doesn't tell of all may read any."""
+    told_all = worker.queues is not None and len(worker.queues) < QUEUES_LENGTH
+    return not told_all or queue in queues_of(worker)

@@ -49,12 +49,13 @@ class Adrift:
 def told(looked: Looked) -> dict[str, Any]:
     """The detail of the sign of life, worst first. Pure."""
     groups = _groups(looked.found)
-    kept = [asdict(group) for group in groups[:MOST_GROUPS]]
+    of_each = {what: [group for group in groups if group.what == what] for what in WORST_FIRST}
+    kept = [asdict(group) for alike in of_each.values() for group in alike[:MOST_GROUPS]]
     jobs = {
         str(job.id): [[job.state, job.attempts], _of_one(finding)]
         for job, finding in looked.found[:MOST_JOBS]
     }
-    return {"groups": kept, "more": looked.more or len(groups) > MOST_GROUPS, "jobs": jobs}
+    return {"groups": kept, "more": looked.more or len(groups) > len(kept), "jobs": jobs}
 
 
 def _of_one(finding: Finding) -> dict[str, Any]:
@@ -94,7 +95,9 @@ def _group(alike: Sequence[tuple[OpenJob, Finding]]) -> Group:
 
 
 def read(trust: Trust, scope: Scope) -> Adrift:
-    """What the monitor told last, if that is still true; no statement."""
+    """What the monitor told last, if that is still true, and unless we are blind; no statement."""
+    if trust.verdict(anything_seen=True).word == "blind":
+        return Adrift()
     detail = _still_true(trust.heartbeats.get(NAME), trust.now)
     groups = [Group(**row) for row in detail.get("groups", ())]
     visible = [group for group in groups if scope.covers(group.task, group.queue)]

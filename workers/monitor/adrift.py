@@ -25,7 +25,7 @@ class DriftLook:
         self._leading = leading
         self._changed = changed
         self._before: Looked | None = None
-        self._told: set[int] = set()
+        self._told: set[tuple[int, str, str]] = set()
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop."""
@@ -43,8 +43,8 @@ class DriftLook:
 
     def _tell(self, looked: Looked, now: datetime) -> None:
         beat(NAME, now, told(looked))
-        adrift = {job.id for job, _ in looked.found}
-        moved, self._told = adrift ^ self._told, adrift
+        adrift = {(job.id, finding.what, finding.next) for job, finding in looked.found}
+        moved, self._told = {job for job, *_ in adrift ^ self._told}, adrift
         if moved:
             self._changed(moved)
 

@@ -21,7 +21,7 @@ from workers.monitor.rounds import go_round
 INTERVAL = 60.0
 # SQLite has one writer at a time: a step is what a commit may have to wait for. On PostgreSQL nobody waits
 # for a step, but each waits for the disk, however few its rows are.
-STEP_SECONDS = {"sqlite": 0.02, "postgresql": 0.1}
+STEP_SECONDS = {"sqlite": 0.02, "postgresql": 0.05}
 FEWEST, MOST = 10, 2_000
 # Of its time the loop works this share, and leaves the database to others in the rest.
 SHARE = 1 / 3
