@@ -22,7 +22,7 @@ from jobs.values import storable
 View = Callable[..., HttpResponse]
 NONCE = re.compile(r"[A-Za-z0-9_-]{8,64}")
 # What a refusal means to HTTP; anything else is a conflict with how things stand.
-STATUSES = {"permission": 403, "reach": 403, "read_only": 403, "missing": 404, "form": 400}
+STATUSES = {"permission": 403, "reach": 403, "read_only": 403, "missing": 404, "form": 400, "moment": 400}
 
 
 def asking(view: View) -> View:

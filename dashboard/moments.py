@@ -19,7 +19,7 @@ from dashboard import formats
 from dashboard.visitors import cluster_id_of, scope_of_visitor
 from jobs import scopes
 from jobs.past import Then, look_back
-from jobs.past_span import PastSpan, read_began
+from jobs.past_span import PastSpan, TooMuch, read_began
 from jobs.stats import EARLIEST, MOST_STEPS
 
 MINUTE = timedelta(minutes=1)
@@ -87,23 +87,23 @@ def page(
     now = timezone.now()
     try:
         past = wanted(request.GET, now, read_began(cluster_id))
-    except NoMoment as fault:
+        kept_since = now - settings.RETENTION.minutes
+        then = look_back(cluster_id, past.at, scope, kept_since, past.span, counted=counted)
+    except (NoMoment, TooMuch) as fault:
         hour = Past(now - MINUTE).charted
         context = {"fault": str(fault), "latest": field(now - MINUTE), "ends": hour}
         return render(request, "past/none.html", context, status=400)
-    kept_since = now - settings.RETENTION.minutes
-    then = look_back(cluster_id, past.at, scope, kept_since, past.span, counted=counted)
     return render(request, template, {"frame": frame_of(then), **_around(past, request.GET, now)})
 
 
 def _around(past: Past, asked: QueryDict, now: datetime) -> dict[str, Any]:
     """What a page about the past says beside its frame; `when` and `charted` are query strings."""
-    begin = past.at if past.span is None else datetime.fromtimestamp(past.span.since, UTC)
-    ways = _steps_of_span(past.span, int(now.timestamp())) if past.span else _steps(past.at, now)
+    begin, end = (past.at, past.at) if past.span is None else map(_utc, (past.span.since, past.span.until))
+    ways = _steps_of_span(past.span, now) if past.span else _steps(past.at, now)
     return {
         "moment": past.at,
         "day": "" if begin.date() == now.date() else begin.date().isoformat(),
-        "end_day": "" if past.at.date() == begin.date() else past.at.date().isoformat(),
+        "end_day": "" if end.date() == begin.date() else end.date().isoformat(),
         "at_field": field(past.at),
         "ends": past.charted,
         "when": query(asked, past.question),
@@ -119,14 +119,26 @@ def _steps(at: datetime, now: datetime) -> Iterator[tuple[str | Promise, dict[st
             yield words, {"at": there}
 
 
-def _steps_of_span(span: PastSpan, now: int) -> Iterator[tuple[str | Promise, dict[str, str]]]:
-    """The span before, the one after, and twice as much around it, as far as time has come."""
-    over, long = now // 60 * 60, span.seconds
+def _steps_of_span(span: PastSpan, now: datetime) -> Iterator[tuple[str | Promise, dict[str, str]]]:
+    """The span before, the one after, and twice as much around it: those of them that can be shown."""
+    over, long = int(now.timestamp()) // 60 * 60, span.seconds
     later, half = min(span.until + long, over), long // 120 * 60 or 60
-    yield _("Span before"), ends(span.since - long, span.since)
+    ways = {_("Span before"): (span.since - long, span.since)}
     if later > span.until:
-        yield _("Span after"), ends(later - long, later)
-    yield _("Zoom out"), ends(span.since - half, min(span.until + half, over))
+        ways[_("Span after")] = (later - long, later)
+    ways[_("Zoom out")] = (span.since - half, min(span.until + half, over))
+    for words, way in ways.items():
+        question = ends(*way)
+        if _is_shown(question, now, span.began):
+            yield words, question
+
+
+def _is_shown(question: Mapping[str, str], now: datetime, began: int) -> bool:
+    try:
+        wanted(question, now, began)
+    except NoMoment:
+        return False
+    return True
 
 
 def ends(since: int, until: int) -> dict[str, str]:
@@ -158,7 +170,7 @@ def wanted(asked: Mapping[str, str], now: datetime, began: int | None) -> Past:
     span = PastSpan.kept(*seconds, now.timestamp(), settings.RETENTION, began or 0)
     if len(span.steps) > MOST_STEPS:
         raise NoMoment(_("That is too long at once: ask for at most %(most)d days.") % {"most": MOST_STEPS})
-    return Past(datetime.fromtimestamp(span.until, UTC) - MINUTE, span)
+    return Past(_utc(span.until) - MINUTE, span)
 
 
 def _refuse_a_span_that_is_none(since: datetime, until: datetime, over: datetime, began: int | None) -> None:
@@ -206,4 +218,8 @@ def field(at: datetime) -> str:
 
 
 def _field(seconds: int) -> str:
-    return field(datetime.fromtimestamp(seconds, UTC))
+    return field(_utc(seconds))
+
+
+def _utc(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
+from itertools import pairwise
 from operator import or_
 
 from django.db.models import OuterRef, Q, Subquery
+from django.utils.translation import gettext as _
 
 from jobs import history
 from jobs.headlines import MINUTE, NOTHING, Flow, total
@@ -23,6 +25,12 @@ from jobs.stats import TIERS, fitting
 
 # More sketches than this are not merged for one page: then the percentile is not known.
 MOST_BUCKETS = 10_000
+# More than this are not summed for one page, either.
+MOST_COUNTED = 200_000
+
+
+class TooMuch(ValueError):
+    """A span is not read at once; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ class PastSpan:
     @classmethod
     def kept(cls, since: int, until: int, now: float, retention: Retention, began: int = 0) -> PastSpan:
         """This span, as far as the buckets that are still kept can tell it."""
-        first, last = finest_tier(since, now, retention), finest_tier(until, now, retention)
+        first, last = finest_tier(since, now, retention), _tier_of_end(since, until, now, retention)
         begin, end = since // first * first, -(-until // last) * last
         widened = (begin, end) != (since, until)
         return cls(begin, end, max(first, fitting(end - begin)), widened, began)
@@ -66,6 +74,14 @@ def finest_tier(at: float, now: float, retention: Retention) -> int:
     """The width of the narrowest buckets that are still kept of a moment."""
     kept = {Bucket.MINUTE: retention.minutes, Bucket.HOUR: retention.hours}
     return next((tier for tier, age in kept.items() if at >= now - age.total_seconds()), Bucket.DAY)
+
+
+def _tier_of_end(since: int, until: int, now: float, retention: Retention) -> int:
+    """The narrowest buckets of which all are kept that the span needs at its end."""
+    for tier, wider in pairwise(TIERS):
+        if finest_tier(max(since, until // wider * wider), now, retention) <= tier:
+            return tier
+    return Bucket.DAY
 
 
 def cover(begin: int, end: int, widest: int) -> list[tuple[int, range]]:
@@ -116,7 +132,10 @@ class Happened:
 
 
 def read(cluster_id: int, span: PastSpan, scope: Scope) -> Happened:
-    """Four statements at most; their cost grows with steps, tasks and queues, not with jobs."""
+    """Five statements at most; their cost grows with steps, tasks and queues, not with jobs.
+
+    Raises TooMuch.
+    """
     return Happened(
         span=span,
         queues=_read_flows(cluster_id, span, scope),
@@ -141,6 +160,8 @@ def _first(tier: int) -> Subquery:
 
 def _read_flows(cluster_id: int, span: PastSpan, scope: Scope) -> dict[str, dict[int, Flow]]:
     rows = Bucket.objects.within(scope).filter(span.buckets(span.step), cluster=cluster_id).order_by()
+    if rows[MOST_COUNTED : MOST_COUNTED + 1].exists():
+        raise TooMuch(_("That is too much at once: ask for a shorter span."))
     queues: dict[str, dict[int, Flow]] = defaultdict(lambda: defaultdict(Flow))
     for tier, start, queue, *counts in rows.values_list("tier", "start", "queue").annotate(
         **history.FLOW_SUMS

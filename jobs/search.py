@@ -17,7 +17,7 @@ from jobs.headlines import HOUR, TREND_HOURS
 from jobs.models import Bucket, Cluster, ErrorJob, Job, Standing, State
 from jobs.rollups import UNKNOWN
 from jobs.scopes import Scope, scope_of
-from jobs.store.arrivals import first_since
+from jobs.store.arrivals import first_after, first_since
 from jobs.store.patterns import ANY
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Candidates:
         if query.since is not None:
             rows = rows.filter(pk__gte=first_since(query.cluster_id, query.since) - OVERTAKEN)
         if query.until is not None:
-            rows = rows.filter(pk__lt=first_since(query.cluster_id, query.until) + OVERTAKEN)
+            rows = rows.filter(pk__lt=first_after(query.cluster_id, query.until) + OVERTAKEN)
         bounds = {"gte": query.since, "lt": query.until}
         return replace(self, rows=rows, residue=self.residue & _published(job, bounds))
 

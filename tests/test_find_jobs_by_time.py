@@ -23,7 +23,7 @@ from jobs import search
 from jobs.models import Bulk, Cluster, Error, ErrorJob, Job, Reach, Standing
 from jobs.perform import Actor, perform
 from jobs.search import Query
-from jobs.store.arrivals import first_since
+from jobs.store.arrivals import first_after, first_since
 from tests.api import token_of
 from tests.plans import is_dear, make_large
 from workers.commands.bulk import BulkPreview
@@ -42,8 +42,13 @@ def made(published: list[float | None], **facts: Any) -> list[Job]:
         Job(
             task_id=f"job-{before + place}",
             published_at=None if at is None else minute(at),
-            seen_at=minute(10_000 if at is None else at + 1),
-            **{"state": "succeeded", "task": "t", "queue": "high", **facts},
+            **{
+                "seen_at": minute(10_000 if at is None else at + 1),
+                "state": "succeeded",
+                "task": "t",
+                "queue": "high",
+                **facts,
+            },
         )
         for place, at in enumerate(published)
     )
@@ -57,6 +62,12 @@ def made(published: list[float | None], **facts: Any) -> list[Job]:
 
 def found(user: User, **asked: Any) -> list[str]:
     return [job.task_id for job in search.find(Query(**asked), user).jobs]
+
+
+def on_all_pages(user: User, **asked: Any) -> list[str]:
+    page = search.find(Query(**asked), user)
+    jobs = [job.task_id for job in page.jobs]
+    return jobs if page.older is None else jobs + on_all_pages(user, **{**asked, "before": page.older})
 
 
 def test_a_span_holds_what_was_published_from_its_beginning_to_before_its_end(ops: User) -> None:
@@ -84,6 +95,23 @@ def test_clocks_that_are_wrong_mislead_nobody(ops: User) -> None:
     assert [job.task_id for job in jobs] == [
         f"job-{place}" for place in range(1_509, 1_499, -1) if place % 5 != 2
     ]
+
+
+def test_a_run_of_jobs_that_were_told_late_hides_none_of_a_span(ops: User) -> None:
+    made([place / 100 for place in range(6_000)])
+    made([-200 + place / 100 for place in range(9_000)], received_at=minute(60), seen_at=minute(61))
+    made([60 + place / 100 for place in range(6_000)])
+    for at, first in ((30, 3_000), (57, 5_700), (60, 15_000), (90, 18_000)):
+        jobs = {f"job-{place}" for place in range(first, first + 10)}
+        assert set(on_all_pages(ops, since=minute(at), until=minute(at + 0.095))) == jobs, at
+
+
+def test_jobs_that_waited_long_for_their_receipt_are_found_by_their_publish(ops: User) -> None:
+    made([place / 100 for place in range(9_000)])
+    late = list(Job.objects.order_by("pk").values_list("pk", flat=True)[1_000:8_500])
+    Job.objects.filter(pk__range=(late[0], late[-1])).update(received_at=minute(300), seen_at=minute(301))
+    for at in (5, 30, 57, 88):
+        assert len(found(ops, since=minute(at), until=minute(at + 0.095))) == 10, at
 
 
 @pytest.mark.parametrize("state", ["succeeded", "failed"])
@@ -150,12 +178,13 @@ class FirstSince(TestCase):
             Job(pk=pk, task_id=str(pk), state="succeeded", published_at=minute(of), seen_at=minute(of + 1))
             for pk, of in times
         )
-        place = first_since(Cluster.DEFAULT_ID, minute(at))
+        place = first_after(Cluster.DEFAULT_ID, minute(at))
         older = [pk for pk, of in times if of < at]
         wrongly_left_out = [pk for pk in older if pk >= place]
         wrongly_let_in = [pk for pk, of in times if of >= at and pk < place]
         assert len(wrongly_left_out) <= 7
         assert wrongly_let_in == []
+        assert first_since(Cluster.DEFAULT_ID, minute(at)) <= place
 
 
 @pytest.mark.django_db
@@ -251,3 +280,14 @@ def test_a_bulk_of_a_span_that_is_none_is_refused(ops: User) -> None:
         Actor(ops, "page"), BulkPreview("retry", state="failed", since=minute(2), until=minute(2))
     )
     assert (action.outcome, Bulk.objects.exists()) == ("refused", False)
+
+
+@pytest.mark.parametrize("end", ["since", "until"])
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:00-14:00"])
+def test_a_bulk_of_a_moment_beyond_all_is_refused(client: Client, ops: User, end: str, moment: str) -> None:
+    client.force_login(ops)
+    asked = {"once": "0123456789abcdef0123456789abcdef", "deed": "retry", "all": "1", end: moment}
+    response = client.post("/bulk/", asked)
+    said = "A moment must be in the years from 2000 to 2099."
+    assert (response.status_code, said in response.content.decode()) == (400, True)
+    assert not Bulk.objects.exists()

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, User
 from django.db import connection
+from django.http import QueryDict
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dashboard import moments
@@ -115,6 +116,19 @@ def test_a_span_whose_minutes_are_forgotten_is_widened_and_says_so() -> None:
 
 
 @pytest.mark.django_db
+def test_an_end_whose_hour_is_forgotten_in_part_is_widened() -> None:
+    at = NOON - 7 * DAY
+    bucket(at + 5 * 60, 7)
+    bucket(at + 50 * 60, 1)
+    forgotten(Bucket.MINUTE, int(NOW.timestamp()) - 7 * DAY)
+    frame = told(at - HOUR, at + 33 * 60)
+    assert (frame["span"]["widened"], frame["span"]["until"]) == (True, at + HOUR)
+    assert frame["figures"]["succeeded"] == 8
+    kept = told(at + 31 * 60, at + 33 * 60)
+    assert (kept["span"]["widened"], kept["figures"]["succeeded"]) == (False, 0)
+
+
+@pytest.mark.django_db
 def test_what_was_before_the_record_is_unknown_and_not_zero() -> None:
     bucket(NOON - HOUR, 6)
     frame = told(NOON - 2 * HOUR, NOON)
@@ -183,7 +197,15 @@ def test_each_minute_of_a_span_is_in_one_bucket(begin: int, minutes: int, widest
     )
 
 
-@given(st.integers(1, 3_000 * 1440), st.integers(1, 3_000 * 1440))
+# How many minutes ago an end may be: anything, and often close to where minutes or hours are forgotten.
+BACK = st.one_of(
+    st.integers(1, 3_000 * 1440), st.integers(6 * 1440, 8 * 1440), st.integers(88 * 1440, 92 * 1440)
+)
+
+
+@given(BACK, st.one_of(st.integers(1, 3_000 * 1440), st.integers(1, 1440)))
+@example(back=7 * 1440 - 3, minutes=240)
+@example(back=90 * 1440 - 60, minutes=3 * 1440)
 def test_no_span_is_told_by_buckets_that_are_forgotten(back: int, minutes: int) -> None:
     now, kept = NOW.timestamp(), Retention()
     since = (int(now) // 60 - back - minutes) * 60
@@ -233,6 +255,31 @@ def test_one_end_is_enough() -> None:
     since = moments.wanted({"since": "2026-11-21T12:10"}, NOW, 0).span
     until = moments.wanted({"until": "2026-11-21T12:10"}, NOW, 0).span
     assert (since, until) == (PastSpan(NOON + 600, over), PastSpan(NOON + 600 - HOUR, NOON + 600))
+
+
+def test_a_span_that_ends_at_midnight_says_the_day_that_begins_then() -> None:
+    past = moments.wanted({"since": "2026-11-20T22:00", "until": "2026-11-21T00:00"}, NOW, 0)
+    said = moments._around(past, QueryDict(), NOW)
+    assert (said["day"], said["end_day"]) == ("2026-11-20", "2026-11-21")
+
+
+def ways(since: str, until: str, began: int = 0) -> list[str]:
+    past = moments.wanted({"since": since, "until": until}, NOW, began)
+    return [str(step.words) for step in moments._around(past, QueryDict(), NOW)["steps"]]
+
+
+def test_only_spans_that_can_be_shown_are_offered() -> None:
+    assert ways("2026-11-21T11:00", "2026-11-21T12:00") == ["Span before", "Span after", "Zoom out"]
+    assert ways("2026-11-21T11:00", "2026-11-21T12:00", NOON - HOUR) == ["Span after", "Zoom out"]
+    assert ways("2023-01-01T00:00", "2026-11-21T00:00") == ["Span before", "Span after"]
+
+
+@pytest.mark.django_db
+def test_a_span_of_too_many_buckets_says_so(visitor: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    seed(timezone.now())
+    monkeypatch.setattr(past_span, "MOST_COUNTED", 1)
+    response = visitor.get("/", asked(1, 30))
+    assert (response.status_code, "That is too much at once" in response.content.decode()) == (400, True)
 
 
 # The pages

@@ -6,35 +6,51 @@ from datetime import datetime
 
 from django.db import connection
 
-# A clock that is wrong, or a report that came late, misleads nobody: so many neighbours vote.
+# Some clocks that are wrong, or reports that came late, mislead nobody: so many neighbours vote.
 NEIGHBOURS = 15
 WIDEST = 2**61
 
+# When the record heard of a job, by two clocks. Whole runs of jobs are told late, or wait long for their
+# receipt: by the one they seem too old, and a place is rather too far to the right; by the other too young.
+NOT_AFTER = "CASE WHEN published_at < seen_at THEN published_at ELSE seen_at END"
+NOT_BEFORE = "COALESCE(received_at, seen_at)"
+
 # From the left as many steps as are still among older jobs, each half as wide as the one before. A look costs
 # one read of the index (cluster, id) at the place, whatever there is beyond it.
-FIND = f"""
+FIND = """
     WITH RECURSIVE search(place, step) AS (
-        SELECT CAST(0 AS bigint), CAST({WIDEST} AS bigint)
+        SELECT CAST(0 AS bigint), CAST({widest} AS bigint)
         UNION ALL
         SELECT place + CASE WHEN (
             SELECT SUM(CASE WHEN heard_at < %s THEN 1 ELSE -1 END) FROM (
-                SELECT CASE WHEN published_at < seen_at THEN published_at ELSE seen_at END AS heard_at
+                SELECT {heard_at} AS heard_at
                 FROM nightdesk_jobs_job WHERE cluster_id = %s AND id >= place + step
-                ORDER BY id LIMIT {NEIGHBOURS}
+                ORDER BY id LIMIT {neighbours}
             ) AS neighbours
         ) > 0 THEN step ELSE 0 END, step / 2
         FROM search WHERE step > 0
     )
     SELECT MAX(place) FROM search
-"""  # noqa: S608 numbers of our own
+"""
 
 
 def first_since(cluster_id: int, moment: datetime) -> int:
-    """The number from which on jobs are mostly not older than `moment`; one statement, flat at any size.
+    """The number before which jobs are mostly older than `moment`, though reports of them came late.
 
     A job stands where its first event came, so one whose report was late stands among younger ones.
     """
+    return _place(cluster_id, moment, NOT_BEFORE)
+
+
+def first_after(cluster_id: int, moment: datetime) -> int:
+    """The number from which on jobs are mostly not older than `moment`, though reports of them came late."""
+    return _place(cluster_id, moment, NOT_AFTER)
+
+
+def _place(cluster_id: int, moment: datetime, heard_at: str) -> int:
+    """One statement, flat at any size."""
+    find = FIND.format(heard_at=heard_at, widest=WIDEST, neighbours=NEIGHBOURS)
     with connection.cursor() as cursor:
-        cursor.execute(FIND, [connection.ops.adapt_datetimefield_value(moment), cluster_id])
+        cursor.execute(find, [connection.ops.adapt_datetimefield_value(moment), cluster_id])
         place: int = cursor.fetchone()[0]
     return place + 1

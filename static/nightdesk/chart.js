@@ -125,12 +125,13 @@ function markChanges(plot) {
   ctx.restore();
 }
 
-// Dragging fills in the form for a span, in whole steps that are over.
+// Dragging fills in the form for a span: in whole steps, and not beyond the end of the one that is shown.
 function goBack(plot) {
   const { left, width } = plot.select, edges = plot.data[0].slice(0, -1);  // behind them is the end of the running one
   if (width < SLIP) return;
   const since = edges.slice(0, -1).findLast((time) => time <= plot.posToVal(left, "x")) ?? edges[0];
-  const until = edges.find((time) => time >= plot.posToVal(left + width, "x")) ?? edges.at(-1);
+  const end = edges.find((time) => time >= plot.posToVal(left + width, "x")) ?? edges.at(-1);
+  const until = Math.min(end, Number(plot.root.parentElement.dataset.over) || end);
   const form = document.getElementById("past-since").form;
   for (const [end, at] of Object.entries({ since, until })) form.elements[end].value = new Date(at * 1000).toISOString().slice(0, 16);
   form.submit();

@@ -60,6 +60,18 @@ def test_a_span_dragged_to_the_edge_ends_with_the_last_whole_minute(visit: Visit
     expect(page.locator(".then")).to_contain_text("The system from")
 
 
+def test_a_span_dragged_to_the_edge_of_a_chart_of_hours_ends_where_that_ends(visit: Visit) -> None:
+    seed(timezone.now())
+    until = timezone.now() - timedelta(minutes=1)
+    until -= timedelta(minutes=0 if until.minute else 1)
+    shown = f"/?since={moments.field(until - timedelta(hours=12))}&until={moments.field(until)}"
+    page = visit(shown)
+    drag(page, 0.5, 0.999)
+    page.wait_for_url(lambda url: shown not in url)
+    expect(page.locator(".then")).to_contain_text("The system from")
+    assert parse_qs(urlsplit(page.url).query)["until"] == [moments.field(until)]
+
+
 def test_a_span_can_be_asked_for_and_shifted_without_script(visit: Visit) -> None:
     seed(timezone.now())
     page = visit("/", java_script_enabled=False)

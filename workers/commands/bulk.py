@@ -16,6 +16,7 @@ from jobs.models import Action, Bulk, Cluster, Job, State
 from jobs.models.bulk import BulkState, Deed
 from jobs.models.people import Outcome
 from jobs.perform import Refused, Settled, Subject, lacking, registered
+from jobs.stats import EARLIEST, LATEST
 from workers.bulk.acting import end
 from workers.bulk.deeds import DEEDS
 from workers.bulk.gathering import gather, gather_chosen
@@ -70,6 +71,8 @@ class BulkPreview:
         return Settled(Outcome.DONE, after={"bulk": bulk.pk}, count=bulk.total)
 
     def _refuse_what_makes_no_sense(self) -> None:
+        if any(end is not None and not _is_possible(end) for end in (self.since, self.until)):
+            raise Refused("moment", _("A moment must be in the years from 2000 to 2099."))
         if self.deed not in DEEDS:
             raise Refused("deed", _("This can't be done to many jobs at once."))
         if bool(self.jobs) == bool(self.filter):
@@ -97,12 +100,19 @@ class BulkPreview:
         )
 
 
+def _is_possible(moment: datetime) -> bool:
+    """Whether each zone can express it."""
+    return EARLIEST <= _aware(moment) <= LATEST
+
+
 def _in_utc(moment: datetime | None) -> str | None:
-    """As a field of a form has it; without a zone it is meant in UTC."""
-    if moment is None:
-        return None
-    known = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return known.astimezone(UTC).replace(tzinfo=None).isoformat()
+    """As a field of a form has it."""
+    return None if moment is None else _aware(moment).astimezone(UTC).replace(tzinfo=None).isoformat()
+
+
+def _aware(moment: datetime) -> datetime:
+    """Without a zone it is meant in UTC."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)

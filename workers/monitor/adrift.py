@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
 from jobs.adrift.reading import Looked, look
+from jobs.adrift.rules import Next, What
 from jobs.adrift.telling import NAME, told
 from jobs.models import Cluster
 from workers.monitor.rounds import go_round
@@ -25,7 +26,7 @@ class DriftLook:
         self._leading = leading
         self._changed = changed
         self._before: Looked | None = None
-        self._told: set[tuple[int, str, str]] = set()
+        self._told: set[tuple[int, What, Next]] = set()
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop."""
