@@ -35,6 +35,14 @@ def static_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def hangups() -> Iterator[None]:
+    """What is started here hears of a terminal that closes, even where the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.fixture
 def up(tmp_path: Path, static_files: Path) -> Iterator[Starter]:
     started: list[Up] = []
     shutil.copytree(static_files, tmp_path / "data" / "static")
@@ -101,6 +109,7 @@ def test_a_second_signal_kills_at_once(up: Starter) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("hangups")
 def test_a_killed_up_leaves_nothing_behind_and_can_start_again(up: Starter) -> None:
     """Even if its warden was killed before. The password it made up is told the first time alone.
 
