@@ -73,7 +73,7 @@ EMPTY = Page(jobs=[], older=None, newer=None, count=0, more=False)
 
 
 def find(query: Query, user: AbstractBaseUser | AnonymousUser) -> Page:
-    """The page of jobs that `user` may see. At most five statements, and one for each end of a span."""
+    """The page of jobs that `user` may see. At most five statements, and two for each end of a span."""
     candidates = Candidates.of(query, user)
     ids, older, newer = candidates.page(query.before, query.after)
     count, more = candidates.count()
@@ -130,9 +130,10 @@ class Candidates:
         """Those published in the span: looked for where their numbers are, each judged by its own time."""
         rows, job = self.rows, "" if self.rows.model is Job else "job__"
         if query.since is not None:
-            rows = rows.filter(pk__gte=first_since(query.cluster_id, query.since) - OVERTAKEN)
+            rows = rows.filter(pk__gte=first_since(query.cluster_id, query.since, OVERTAKEN))
         if query.until is not None:
-            rows = rows.filter(pk__lt=first_after(query.cluster_id, query.until) + OVERTAKEN)
+            after = first_after(query.cluster_id, query.until, OVERTAKEN)
+            rows = rows if after is None else rows.filter(pk__lt=after)
         bounds = {"gte": query.since, "lt": query.until}
         return replace(self, rows=rows, residue=self.residue & _published(job, bounds))
 

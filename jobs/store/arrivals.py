@@ -33,24 +33,41 @@ FIND = """
     SELECT MAX(place) FROM search
 """
 
+NTH_BEFORE = (
+    "SELECT id FROM nightdesk_jobs_job WHERE cluster_id = %s AND id <= %s ORDER BY id DESC LIMIT 1 OFFSET %s"
+)
+NTH_AFTER = (
+    "SELECT id FROM nightdesk_jobs_job WHERE cluster_id = %s AND id > %s ORDER BY id LIMIT 1 OFFSET %s"
+)
 
-def first_since(cluster_id: int, moment: datetime) -> int:
-    """The number before which jobs are mostly older than `moment`, though reports of them came late.
+
+def first_since(cluster_id: int, moment: datetime, spare: int) -> int:
+    """The number before which jobs are older than `moment`, though so many stand where others came late.
 
     A job stands where its first event came, so one whose report was late stands among younger ones.
     """
-    return _place(cluster_id, moment, NOT_BEFORE)
+    place = _place(cluster_id, moment, NOT_BEFORE)
+    return _nth(NTH_BEFORE, cluster_id, place, spare) or 0
 
 
-def first_after(cluster_id: int, moment: datetime) -> int:
-    """The number from which on jobs are mostly not older than `moment`, though reports of them came late."""
-    return _place(cluster_id, moment, NOT_AFTER)
+def first_after(cluster_id: int, moment: datetime, spare: int) -> int | None:
+    """The number from which on jobs are not older than `moment`, likewise; None where there is none."""
+    place = _place(cluster_id, moment, NOT_AFTER)
+    return _nth(NTH_AFTER, cluster_id, place, spare)
+
+
+def _nth(question: str, cluster_id: int, place: int, spare: int) -> int | None:
+    """Numbers have gaps where jobs are forgotten, so that jobs are counted, in the index."""
+    with connection.cursor() as cursor:
+        cursor.execute(question, [cluster_id, place, spare])
+        found = cursor.fetchone()
+    return int(found[0]) if found else None
 
 
 def _place(cluster_id: int, moment: datetime, heard_at: str) -> int:
-    """One statement, flat at any size."""
+    """The last number at which most neighbours are older, or 0; one statement, flat at any size."""
     find = FIND.format(heard_at=heard_at, widest=WIDEST, neighbours=NEIGHBOURS)
     with connection.cursor() as cursor:
         cursor.execute(find, [connection.ops.adapt_datetimefield_value(moment), cluster_id])
         place: int = cursor.fetchone()[0]
-    return place + 1
+    return place
