@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from dashboard import formats
+from jobs.adrift.rules import WHATS
 from jobs.models import Alert
 from jobs.models.alerts import Kind
 
@@ -105,8 +106,7 @@ VALUES: Words = {
     Kind.DEAD_LETTERS: gettext_lazy("dead letters"),
     Kind.STREAM: gettext_lazy("measured"),
 }
-ADRIFT = ("orphaned", "lost", "stuck")
-COUNTS = (Kind.DEPTH, Kind.NO_CONSUMER, Kind.WORKER_DEAD, Kind.DEAD_LETTERS, *ADRIFT)
+COUNTS = (Kind.DEPTH, Kind.NO_CONSUMER, Kind.WORKER_DEAD, Kind.DEAD_LETTERS, *WHATS)
 SHARES = (Kind.FAILURE_SHARE, Kind.FAILURE_RISE)
 OF_COUNTS = {"failed", "ended", "jobs", "depth", "readers", "free", "taken", "missed"}
 OF_MOMENTS = {"due", "first", "last", "returned"}

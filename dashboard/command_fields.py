@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import reduce
 from operator import or_
 from types import UnionType
@@ -20,6 +20,7 @@ from pydantic import ConfigDict, Field, create_model
 from jobs.models import Cluster
 from jobs.perform import LONGEST_REASON, Command, Refused
 from jobs.stats import EARLIEST, LATEST
+from jobs.values import in_utc
 from workers import commands as _commands  # noqa: F401 - importing them fills the registry
 
 NO_NUL = r"^[^\x00]*$"
@@ -82,8 +83,7 @@ def _bounded(hint: Any) -> Any:
 
 def in_bounds(moment: datetime) -> datetime:
     """The nearest moment that figures and records may have; without a zone it is meant in UTC."""
-    known = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return moment if EARLIEST <= known <= LATEST else min(max(known, EARLIEST), LATEST)
+    return min(max(in_utc(moment), EARLIEST), LATEST)
 
 
 def command_from(command: type[Command], values: Mapping[str, Any]) -> Command:

@@ -21,6 +21,7 @@ from jobs import scopes
 from jobs.past import Then, look_back
 from jobs.past_span import PastSpan, TooMuch, read_began
 from jobs.stats import EARLIEST, MOST_STEPS
+from jobs.values import in_utc
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -55,11 +56,8 @@ class Past:
     @property
     def charted(self) -> dict[str, str]:
         """The span of its chart."""
-        return (
-            self.question
-            if self.span
-            else {"since": field(self.at + MINUTE - HOUR), "until": field(self.at + MINUTE)}
-        )
+        end = self.at + MINUTE
+        return self.question if self.span else {"since": field(end - HOUR), "until": field(end)}
 
 
 @dataclass(frozen=True)
@@ -200,7 +198,7 @@ def read(text: str) -> datetime:
     """The minute that a text names, in UTC. Raises NoMoment."""
     try:
         at = datetime.fromisoformat(text[:LONGEST])
-        aware = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        aware = in_utc(at).astimezone(UTC)
     except (ValueError, OverflowError):
         raise NoMoment(_("That is no moment: write it like 2026-11-22T02:41, in UTC.")) from None
     return max(EARLIEST, aware.replace(second=0, microsecond=0))

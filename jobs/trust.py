@@ -107,6 +107,11 @@ class Trust:
         )
         return verdict(sight, self.now)
 
+    @property
+    def is_blind(self) -> bool:
+        """Without a monitor, a broker and a record up to date nothing is known of the present."""
+        return self.verdict(anything_seen=True).word == "blind"
+
     def record(self) -> dict[str, Any]:
         """The `record` of a frame."""
         monitor = heartbeat_state(self.heartbeats.get("monitor"), self.now)

@@ -42,6 +42,11 @@ def read_json(text: str) -> Any:
         raise ValueError("nested too deeply") from None
 
 
+def in_utc(moment: datetime) -> datetime:
+    """The same moment, aware: without a zone it is meant in UTC."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def name(value: Any, longest: int = NAME_LENGTH) -> str | None:
     """A short text, cut with an ellipsis; None if there is none."""
     if not isinstance(value, str) or not value:
@@ -112,4 +117,4 @@ def iso_time(value: Any) -> float | None:
         moment = datetime.fromisoformat(value)
     except ValueError:
         return None
-    return time((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    return time(in_utc(moment).timestamp())

@@ -25,6 +25,12 @@ RABBIT = {
     "overflowing": 0, "consumer_timeout": None, "confirms": True, "heartbeat": 120.0,
 }  # fmt: skip
 COUNTS = {"events": True, "received": 18_400, "unstamped": 0, "faults": 0, "dropped": 0}
+# Of a worker that acknowledges all of its jobs at their end, or at their start.
+LATE: dict[str, Any] = {
+    "pool": "prefork", "transport": "redis", "visibility_timeout": 3600.0,
+    "tasks": {"total": 4, "late": 4, "late_unlimited": 0, "late_longest": 900.0},
+}  # fmt: skip
+EARLY = {**LATE, "tasks": {"total": 4, "late": 0}}
 WELL = ServerFacts(
     version="7.2.4",
     started_at=1_790_000_000.0,

@@ -25,15 +25,9 @@ from jobs.adrift.rules import (
 from jobs.liveness import worker_state
 from jobs.models import Worker
 from jobs.worker_facts import setup_of, worker_facts
+from tests.setups import EARLY, LATE
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
-LATE: dict[str, Any] = {
-    "pool": "prefork",
-    "transport": "redis",
-    "visibility_timeout": 3600.0,
-    "tasks": {"total": 4, "late": 4, "late_unlimited": 0, "late_longest": 900.0},
-}
-EARLY = {**LATE, "tasks": {"total": 4, "late": 0}}
 MIXED = {**LATE, "tasks": {"total": 4, "late": 2}}
 RABBIT = {**LATE, "transport": "amqp", "visibility_timeout": None, "rabbitmq": {"version": "4.1.0"}}
 

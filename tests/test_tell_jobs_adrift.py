@@ -35,17 +35,11 @@ from jobs.rollups import Sketches
 from jobs.scopes import Scope
 from jobs.worker_facts import worker_facts
 from tests.api import program
+from tests.setups import EARLY, LATE
 from workers.monitor import adrift as loop
 from workers.monitor.adrift import DriftLook
 
 pytestmark = pytest.mark.django_db
-SETUP: dict[str, Any] = {
-    "pool": "prefork",
-    "transport": "redis",
-    "visibility_timeout": 3600.0,
-    "tasks": {"total": 4, "late": 4, "late_unlimited": 0, "late_longest": 900.0},
-}
-EARLY = {**SETUP, "tasks": {"total": 4, "late": 0}}
 
 
 def ago(seconds: float) -> datetime:
@@ -65,7 +59,7 @@ def heartbeat(name: str, seconds_ago: float = 0.0, **detail: object) -> None:
     Heartbeat.objects.update_or_create(name=name, defaults=facts)
 
 
-def worker(name: str = "w@h", silent: float = 0.0, setup: dict[str, Any] = SETUP, **facts: Any) -> Worker:
+def worker(name: str = "w@h", silent: float = 0.0, setup: dict[str, Any] = LATE, **facts: Any) -> Worker:
     known = {"producer": f"{name} {silent}", "queues": "high", "events": True, "faults": 0, "dropped": 0}
     times = {"seen_at": ago(silent), "online_at": ago(20_000)}
     told = worker_facts({"setup": setup})["setup"]

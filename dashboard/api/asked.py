@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Annotated
 
@@ -131,11 +131,6 @@ class StatsAsked(OfCluster):
     step: Step | None = None
     task: Name | None = None
     queue: Name | None = None
-
-
-def in_utc(moment: datetime | None) -> datetime | None:
-    """A moment without a zone is meant in UTC."""
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 def only_known(request: HttpRequest, asked: type[Schema]) -> None:

@@ -11,7 +11,7 @@ from django.utils import timezone
 from ninja import Query, Router
 
 from dashboard.api import schemas
-from dashboard.api.asked import LAST_ID, JobsAsked, OfCluster, in_utc, only_known
+from dashboard.api.asked import LAST_ID, JobsAsked, OfCluster, only_known
 from dashboard.api.problems import Problem, forbidden, missing
 from dashboard.schedule_rows import read_beat, read_schedules
 from jobs import live, scopes, search
@@ -52,8 +52,8 @@ def _query(asked: JobsAsked) -> search.Query:
             task=asked.task,
             queue=asked.queue,
             error=asked.error,
-            since=in_utc(asked.since),
-            until=in_utc(asked.until),
+            since=asked.since,
+            until=asked.until,
             before=int(asked.cursor) if asked.cursor else None,
             cluster_id=asked.cluster_id(),
         )

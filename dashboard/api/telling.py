@@ -15,7 +15,7 @@ from django.utils import timezone
 from ninja import Query, Router
 
 from dashboard.api import schemas
-from dashboard.api.asked import LAST_ID, ActionsAsked, PageAsked, StatsAsked, in_utc, only_known
+from dashboard.api.asked import LAST_ID, ActionsAsked, PageAsked, StatsAsked, only_known
 from dashboard.api.problems import Problem, forbidden, missing
 from dashboard.api.reading import scope_of
 from dashboard.health import readiness
@@ -53,8 +53,8 @@ def _question(asked: ActionsAsked) -> audit.Query:
         target=asked.target,
         outcome=asked.outcome,
         via=asked.via,
-        since=in_utc(asked.since),
-        until=in_utc(asked.until),
+        since=asked.since,
+        until=asked.until,
         before=int(asked.cursor) if asked.cursor else None,
     )
 
@@ -150,8 +150,8 @@ def read_stats(request: HttpRequest, asked: Query[StatsAsked]) -> dict[str, Any]
     only_known(request, StatsAsked)
     scope_of(request)
     now = timezone.now()
-    until = in_utc(asked.until) or now
-    since = in_utc(asked.since) or until - HOUR
+    until = asked.until or now
+    since = asked.since or until - HOUR
     try:
         span = stats.Span.around(since, until, asked.step)
         found = stats.read(asked.cluster_id(), request.user, span, asked.task, asked.queue)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+from jobs.adrift.rules import What
 from jobs.adrift.telling import Adrift, Group
 from jobs.alerts.findings import Evidence
 from jobs.attention import Need
 from jobs.models.alerts import About, Severity
 
 # What each is about, and by which name; jobs whose worker is gone may be of any task.
-ABOUT = {"orphaned": About.WORKER, "lost": About.QUEUE, "stuck": About.TASK}
+ABOUT: Mapping[What, About] = {"orphaned": About.WORKER, "lost": About.QUEUE, "stuck": About.TASK}
 
 
 def needs_of(adrift: Adrift, dead: Collection[str]) -> list[Need]:
     """What there is to tell beside the rows of workers that are `dead`, which tell what ran there."""
-    together: dict[tuple[str, str], list[Group]] = {}
+    together: dict[tuple[What, str], list[Group]] = {}
     for group in adrift.groups:
         for name in _named(group):
             if not (group.what == "orphaned" and name in dead):
@@ -29,7 +30,7 @@ def _named(group: Group) -> Iterator[str]:
         yield name
 
 
-def _need(what: str, name: str, groups: Sequence[Group], more: bool) -> Need:
+def _need(what: What, name: str, groups: Sequence[Group], more: bool) -> Need:
     oldest = min(groups, key=lambda group: (group.since or 0.0, group.job))
     facts: Evidence = {
         "value": sum(group.count for group in groups),

@@ -54,7 +54,7 @@ class Looked:
 def look(cluster_id: int, now: datetime) -> Looked | None:
     """The jobs adrift among the oldest that are open; None while nothing can be told. For the monitor."""
     trust = read_trust(cluster_id, now)
-    if _blind(trust):
+    if trust.is_blind:
         return None
     running, received = _oldest(cluster_id, State.RUNNING), _oldest(cluster_id, State.RECEIVED)
     emptied, missing = _emptied(cluster_id, now), _last_missing(cluster_id)
@@ -69,11 +69,6 @@ def look(cluster_id: int, now: datetime) -> Looked | None:
 def _is_whole(job: OpenJob, missing: datetime | None) -> bool:
     """Whether no event is known to be missing since it was taken: its end may have been one."""
     return missing is None or (job.taken_at is not None and missing < job.taken_at)
-
-
-def _blind(trust: Trust) -> bool:
-    """Without a monitor, a broker and a record up to date nothing is known of the present."""
-    return trust.verdict(anything_seen=True).word == "blind"
 
 
 # Orphaned and stuck

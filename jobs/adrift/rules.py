@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, get_args
 
 from jobs.liveness import WORKER_DEAD_AFTER, WorkerState, queues_of, seconds_since, worker_state
 from jobs.models import State, Worker
@@ -22,7 +22,9 @@ from jobs.values import QUEUES_LENGTH
 from jobs.worker_facts import Setup, setup_of
 from jobs.worker_limits import can_enforce
 
-What = Literal["orphaned", "stuck", "lost"]
+# The worst first.
+What = Literal["orphaned", "lost", "stuck"]
+WHATS: tuple[What, ...] = get_args(What)
 # What comes next: handed out again (about `again_at`, where that is known); that was due and did not
 # happen; nothing, since it was acknowledged when it began, or since no message is left; or it still runs.
 Next = Literal["again", "overdue", "never", "gone", "runs", "unknown"]

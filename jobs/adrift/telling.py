@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from jobs.adrift.reading import Looked
-from jobs.adrift.rules import Finding, OpenJob
+from jobs.adrift.rules import WHATS, Finding, OpenJob, What
 from jobs.job_frame import epoch
 from jobs.liveness import seconds_since
 from jobs.models import ENDED, Heartbeat, Job
@@ -19,7 +19,6 @@ from jobs.trust import Trust, detail_of
 NAME = "adrift"
 TRUE_FOR = 60.0
 MOST_GROUPS, MOST_JOBS = 50, 300
-WORST_FIRST = ("orphaned", "lost", "stuck")
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Group:
     """Jobs of one task, queue and worker that are the same: how many, since when (seconds since the epoch),
     what comes next, and the number of the oldest."""
 
-    what: str
+    what: What
     task: str | None
     queue: str | None
     worker: str | None
@@ -49,7 +48,7 @@ class Adrift:
 def told(looked: Looked) -> dict[str, Any]:
     """The detail of the sign of life, worst first. Pure."""
     groups = _groups(looked.found)
-    of_each = {what: [group for group in groups if group.what == what] for what in WORST_FIRST}
+    of_each = {what: [group for group in groups if group.what == what] for what in WHATS}
     kept = [asdict(group) for alike in of_each.values() for group in alike[:MOST_GROUPS]]
     jobs = {
         str(job.id): [[job.state, job.attempts], _of_one(finding)]
@@ -75,7 +74,7 @@ def _groups(found: Iterable[tuple[OpenJob, Finding]]) -> list[Group]:
         key = (finding.what, job.task, job.queue, job.worker, finding.next)
         together.setdefault(key, []).append((job, finding))
     groups = [_group(alike) for alike in together.values()]
-    return sorted(groups, key=lambda group: (WORST_FIRST.index(group.what), group.since or 0.0, group.job))
+    return sorted(groups, key=lambda group: (WHATS.index(group.what), group.since or 0.0, group.job))
 
 
 def _group(alike: Sequence[tuple[OpenJob, Finding]]) -> Group:
@@ -96,7 +95,7 @@ def _group(alike: Sequence[tuple[OpenJob, Finding]]) -> Group:
 
 def read(trust: Trust, scope: Scope) -> Adrift:
     """What the monitor told last, if that is still true, and unless we are blind; no statement."""
-    if trust.verdict(anything_seen=True).word == "blind":
+    if trust.is_blind:
         return Adrift()
     detail = _still_true(trust.heartbeats.get(NAME), trust.now)
     groups = [Group(**row) for row in detail.get("groups", ())]

@@ -16,6 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from jobs.servers import ServerFacts
+from jobs.values import in_utc
 from workers.brokers.broker import BrokerUnreachable, QueueDepth, Waiting
 from workers.brokers.redis_facts import describe
 from workers.brokers.redis_purge import purge
@@ -151,7 +152,7 @@ def _epoch(text: Any) -> float | None:
     if text is None:
         return None
     moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return in_utc(moment).timestamp()
 
 
 def _depths(queues: Sequence[str], steps: Sequence[Step], now: float) -> dict[str, QueueDepth]:

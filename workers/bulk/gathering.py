@@ -23,6 +23,7 @@ from jobs.models import Bulk, BulkItem, Job, Payload, State
 from jobs.models.bulk import BulkState, Deed, ItemOutcome
 from jobs.perform import Refused
 from jobs.store.turns import written
+from jobs.values import in_utc
 from workers.bulk.deeds import DEEDS, Doing
 
 MOST = 100_000
@@ -52,11 +53,7 @@ def gather(bulk: Bulk, user: User) -> Bulk:
 def query_of(bulk: Bulk) -> search.Query:
     """What its filter asks for."""
     told = orjson.loads(bulk.filter or "{}")
-    ends = {
-        name: datetime.fromisoformat(told[name]).replace(tzinfo=UTC)
-        for name in ("since", "until")
-        if name in told
-    }
+    ends = {name: in_utc(datetime.fromisoformat(told[name])) for name in ("since", "until") if name in told}
     return search.Query(**{**told, **ends}, cluster_id=bulk.cluster.pk)
 
 

@@ -17,6 +17,7 @@ from jobs.models.bulk import BulkState, Deed
 from jobs.models.people import Outcome
 from jobs.perform import Refused, Settled, Subject, lacking, registered
 from jobs.stats import EARLIEST, LATEST
+from jobs.values import in_utc
 from workers.bulk.acting import end
 from workers.bulk.deeds import DEEDS
 from workers.bulk.gathering import gather, gather_chosen
@@ -56,7 +57,7 @@ class BulkPreview:
     def filter(self) -> dict[str, str | int]:
         """What was given of it; moments in UTC, as `gathering.query_of` reads them."""
         told = {"state": self.state, "task": self.task, "queue": self.queue, "error": self.error}
-        told |= {"since": _in_utc(self.since), "until": _in_utc(self.until)}
+        told |= {"since": _as_field(self.since), "until": _as_field(self.until)}
         return {name: value for name, value in told.items() if value}
 
     def subject(self, user: User) -> Subject:
@@ -79,7 +80,7 @@ class BulkPreview:
             raise Refused("set", _("Choose jobs, or a filter: one of the two."))
         if self.error is not None and self.error < 1:
             raise Refused("set", _("There is no such error."))
-        if self.since and self.until and (_in_utc(self.until) or "") <= (_in_utc(self.since) or ""):
+        if self.since and self.until and (_as_field(self.until) or "") <= (_as_field(self.since) or ""):
             raise Refused("set", _("The span ends before it begins."))
         if len(self.jobs) > MOST_CHOSEN:
             raise Refused("set", _("At most %(most)d jobs can be chosen one by one.") % {"most": MOST_CHOSEN})
@@ -102,17 +103,12 @@ class BulkPreview:
 
 def _is_possible(moment: datetime) -> bool:
     """Whether each zone can express it."""
-    return EARLIEST <= _aware(moment) <= LATEST
+    return EARLIEST <= in_utc(moment) <= LATEST
 
 
-def _in_utc(moment: datetime | None) -> str | None:
+def _as_field(moment: datetime | None) -> str | None:
     """As a field of a form has it."""
-    return None if moment is None else _aware(moment).astimezone(UTC).replace(tzinfo=None).isoformat()
-
-
-def _aware(moment: datetime) -> datetime:
-    """Without a zone it is meant in UTC."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return None if moment is None else in_utc(moment).astimezone(UTC).replace(tzinfo=None).isoformat()
 
 
 @dataclass(frozen=True)

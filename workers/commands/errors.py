@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import User
@@ -13,7 +13,7 @@ from jobs.models import Action, Error
 from jobs.models.errors import ErrorStatus
 from jobs.models.people import Outcome
 from jobs.perform import Refused, Settled, Subject, registered
-from jobs.values import storable
+from jobs.values import in_utc, storable
 
 LONGEST_IGNORED = timedelta(days=365)
 MOST_TIMES = 1_000_000_000
@@ -103,8 +103,7 @@ class Ignore(OfAnError):
             and 0 < self.lasts <= LONGEST_IGNORED.total_seconds()
         ):
             return now + timedelta(seconds=self.lasts)
-        until = self.until or now
-        aware = until if until.tzinfo else until.replace(tzinfo=UTC)
+        aware = in_utc(self.until or now)
         if self.lasts is not None or not now < aware <= now + LONGEST_IGNORED:
             raise Refused("until", _("The end should lie ahead, within a year: one of the two."))
         return aware

@@ -7,7 +7,7 @@ import io
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -19,6 +19,7 @@ from django.utils.dateparse import parse_datetime
 from jobs.models import Bucket, Cluster
 from jobs.rollups import COUNTS, Sketches, Tally
 from jobs.stats import Span
+from jobs.values import in_utc
 from workers.app import app
 from workers.ready.page import page_of
 from workers.retries import Permanent
@@ -87,7 +88,7 @@ def moment_of(text: str) -> datetime:
         moment = None
     if moment is None:
         raise Permanent(f"{text!r} is not a moment such as 2026-03-01T08:00Z")
-    return moment if timezone.is_aware(moment) else moment.replace(tzinfo=UTC)
+    return in_utc(moment)
 
 
 def buckets_of(span: Span) -> Iterator[tuple[int, str, str, Tally]]:
