@@ -105,6 +105,22 @@ def test_a_job_whose_end_may_be_among_the_missing_events_is_not_told(what: str) 
     assert found() == []
 
 
+def test_a_heap_of_jobs_from_before_a_gap_hides_none_that_came_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reading, "MOST_OPEN", 8)
+    monkeypatch.setattr(reading, "MOST_WAITING", 8)
+    monkeypatch.setattr(reading, "TOLD_LATE", 1)
+    worker("back@h", silent=120, queues="low")
+    for number in range(30):
+        running(f"r{number}", 12_000 - number, worker="back@h")
+        waiting(f"q{number}", 12_000 - number, seen_at=ago(12_000 - number))
+    Gap.objects.create(source="s", reason="cap", began_at=ago(11_000), ended_at=ago(10_000))
+    running("r", 900, worker="back@h", published_at=ago(900))
+    lost()
+    assert sorted(found()) == [("q", "lost"), ("r", "orphaned")]
+
+
 def test_a_job_is_lost_though_its_queue_is_empty_to_this_moment() -> None:
     lost()
     QueueSample.objects.all().delete()

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from django.db.models import F, Max
@@ -27,12 +28,15 @@ from jobs.adrift.rules import (
 from jobs.liveness import seconds_since, worker_state
 from jobs.models import Bucket, Gap, Job, Outgoing, Pause, Quarantine, QueueSample, Standing, State, Worker
 from jobs.rollups import Sketch, Sketches
+from jobs.store.arrivals import first_since
 from jobs.trust import Trust, read_trust
 
 # The oldest of each state are looked at, of so many queues; beyond that a count is "at least".
 MOST_OPEN, MOST_WAITING, MOST_QUEUES = 300, 100, 200
 MOST_WORKERS, MOST_TASKS, MOST_BUCKETS = 1_000, 50, 2_000
 NEWEST = 50
+# So many jobs may have been told of late, and stand among younger ones.
+TOLD_LATE = 50
 USUAL_DAYS = 7
 # Whether a queue was empty is asked of the samples of so long.
 EMPTIED_WITHIN = timedelta(minutes=10)
@@ -56,26 +60,53 @@ def look(cluster_id: int, now: datetime) -> Looked | None:
     trust = read_trust(cluster_id, now)
     if trust.is_blind:
         return None
-    running, received = _oldest(cluster_id, State.RUNNING), _oldest(cluster_id, State.RECEIVED)
-    emptied, missing = _emptied(cluster_id, now), _last_missing(cluster_id)
-    queued = {queue: _oldest_queued(cluster_id, queue) for queue in sorted(emptied)[:MOST_QUEUES]}
-    taken = [job for job in (*running, *received) if _is_whole(job, missing)]
+    emptied, missing = _emptied(cluster_id, now), Missing.read(cluster_id)
+    running, received = (_oldest(cluster_id, state, missing) for state in (State.RUNNING, State.RECEIVED))
+    queued = {queue: _oldest_queued(cluster_id, queue, missing) for queue in sorted(emptied)[:MOST_QUEUES]}
+    taken = [job for job in (*running, *received) if missing.spares(job)]
     found = [*_among_taken(cluster_id, taken, trust.as_of)]
     found += _lost(cluster_id, _may_be_lost(queued, trust.as_of), emptied, missing, trust)
     full = max(len(running), len(received)) >= MOST_OPEN or len(emptied) > MOST_QUEUES
     return Looked(found, full or any(len(jobs) >= MOST_WAITING for jobs in queued.values()))
 
 
-def _is_whole(job: OpenJob, missing: datetime | None) -> bool:
-    """Whether no event is known to be missing since it was taken: its end may have been one."""
-    return missing is None or (job.taken_at is not None and missing < job.taken_at)
+@dataclass(frozen=True)
+class Missing:
+    """When an event was last lost, or could not be read; None if none ever was."""
+
+    cluster_id: int
+    at: datetime | None
+
+    @classmethod
+    def read(cls, cluster_id: int) -> Missing:
+        gaps = Gap.objects.filter(cluster=cluster_id).order_by("-ended_at").annotate(at=F("ended_at"))
+        odd = Quarantine.objects.filter(cluster=cluster_id).order_by("-last_at").annotate(at=F("last_at"))
+        moments = [*gaps.values_list("at", flat=True)[:1], *odd.values_list("at", flat=True)[:1]]
+        return cls(cluster_id, max(moments, default=None))
+
+    def spares(self, job: OpenJob) -> bool:
+        """Whether no event is known to be missing since the job was taken: its end may have been one."""
+        return self.at is None or (job.taken_at is not None and self.at < job.taken_at)
+
+    @cached_property
+    def number(self) -> int:
+        """From about which number on jobs are younger."""
+        return 0 if self.at is None else first_since(self.cluster_id, self.at, TOLD_LATE)
 
 
 # Orphaned and stuck
 
 
-def _oldest(cluster_id: int, state: State) -> list[OpenJob]:
-    return _jobs_of(Standing.objects.filter(cluster=cluster_id, state=state), MOST_OPEN)
+def _oldest(cluster_id: int, state: State, missing: Missing) -> list[OpenJob]:
+    return _oldest_of(Standing.objects.filter(cluster=cluster_id, state=state), MOST_OPEN, missing)
+
+
+def _oldest_of(standings: Any, most: int, missing: Missing) -> list[OpenJob]:
+    """The oldest; where all are older than what is missing, and so tell nothing, the first after it, too."""
+    jobs = _jobs_of(standings, most)
+    if len(jobs) < most or jobs[-1].id >= missing.number:
+        return jobs
+    return [*jobs, *_jobs_of(standings.filter(job_id__gt=jobs[-1].id, job_id__gte=missing.number), most)]
 
 
 def _jobs_of(standings: Any, most: int) -> list[OpenJob]:
@@ -137,10 +168,9 @@ def _emptied(cluster_id: int, now: datetime) -> dict[str, datetime]:
     return dict(lately.order_by().values_list("queue").annotate(Max("at")))
 
 
-def _oldest_queued(cluster_id: int, queue: str) -> list[OpenJob]:
-    return _jobs_of(
-        Standing.objects.filter(cluster=cluster_id, queue=queue, state=State.QUEUED), MOST_WAITING
-    )
+def _oldest_queued(cluster_id: int, queue: str, missing: Missing) -> list[OpenJob]:
+    waiting = Standing.objects.filter(cluster=cluster_id, queue=queue, state=State.QUEUED)
+    return _oldest_of(waiting, MOST_WAITING, missing)
 
 
 def _may_be_lost(queued: Mapping[str, Sequence[OpenJob]], as_of: datetime) -> Mapping[str, Sequence[OpenJob]]:
@@ -158,13 +188,13 @@ def _lost(
     cluster_id: int,
     waiting: Mapping[str, Sequence[OpenJob]],
     emptied: Mapping[str, datetime],
-    missing: datetime | None,
+    missing: Missing,
     trust: Trust,
 ) -> Found:
     jobs = [job for of_queue in waiting.values() for job in of_queue]
     if not jobs:
         return []
-    known = _Known.read(cluster_id, waiting, missing)
+    known = _Known.read(cluster_id, waiting, missing.at)
     found = [(job, told) for job in jobs if (told := _judged(job, known, emptied, trust.as_of))]
     return _not_in_the_outbox(found)
 
@@ -191,14 +221,6 @@ class _Known:
             missing=missing,
             taken={queue: _newest_taken(cluster_id, queue) for queue in waiting},
         )
-
-
-def _last_missing(cluster_id: int) -> datetime | None:
-    """When an event was last lost, or could not be read."""
-    gaps = Gap.objects.filter(cluster=cluster_id).order_by("-ended_at").annotate(at=F("ended_at"))
-    odd = Quarantine.objects.filter(cluster=cluster_id).order_by("-last_at").annotate(at=F("last_at"))
-    moments = [*gaps.values_list("at", flat=True)[:1], *odd.values_list("at", flat=True)[:1]]
-    return max(moments, default=None)
 
 
 def _newest_taken(cluster_id: int, queue: str) -> list[tuple[int, datetime]]:
