@@ -17,11 +17,11 @@ from jobs.rollups import Sketch
 from jobs.scopes import Scope
 from jobs.seen import Seen, look
 from jobs.trust import read_record
-from jobs.worker_frame import worker_row
 
 T = TypeVar("T")
 
-LONGEST_LIST = 100
+# The worst ones; all of them have a page.
+MOST_QUEUES = 30
 
 
 def overview(cluster_id: int, scope: str, now: datetime, memory: Memory | None = None) -> dict[str, Any]:
@@ -50,8 +50,8 @@ def overview(cluster_id: int, scope: str, now: datetime, memory: Memory | None =
         "chart": _chart(seen),
         "changes": [attending.change_row(change) for change in changes],
         "told": attending.told_key(changes, seen.trust.acted),
-        "queues": [{**queue, "trend": depths(seen, queue["name"])} for queue in queues[:LONGEST_LIST]],
-        "workers": [worker_row(worker, state, seen.scope) for worker, state in seen.workers[:LONGEST_LIST]],
+        "queues": [{**queue, "trend": depths(seen, queue["name"])} for queue in queues[:MOST_QUEUES]],
+        "more_queues": max(0, len(queues) - MOST_QUEUES),
         "failures": [_failure(job, seen.scope) for job in seen.failures],
         **side.counts(seen.scope, now, cluster_id),
         "schedules": seen.trust.schedules(),

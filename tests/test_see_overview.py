@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from jobs import alert_frame, live
+from jobs import alert_frame, live, worker_frame
 from jobs.history import Memory
 from jobs.models import (
     Alert,
@@ -40,6 +40,10 @@ Statements = Callable[[int], Any]
 
 def frame(now: datetime = NOW, memory: Memory | None = None) -> dict[str, Any]:
     return live.overview(Cluster.DEFAULT_ID, "all", now, memory)
+
+
+def worker_states() -> list[str]:
+    return [row["state"] for row in worker_frame.workers(Cluster.DEFAULT_ID, "all", NOW)["workers"]]
 
 
 def ago(seconds: float) -> datetime:
@@ -235,7 +239,7 @@ def test_workers_are_judged_as_of_the_moment_when_we_could_last_see() -> None:
     worker("w@h", silent=601)
     found = frame()
     assert (found["word"], found["reason"], found["since"]) == ("blind", "monitor", ago(600).timestamp())
-    assert [w["state"] for w in found["workers"]] == ["online"]
+    assert worker_states() == ["online"]
 
 
 def test_what_happens_now_is_not_known_while_we_are_blind() -> None:
@@ -352,7 +356,7 @@ def test_a_worker_whose_successor_said_goodbye_is_missed_by_nobody() -> None:
         producer="second", name="w@h", seen_at=ago(300), online_at=ago(8_000), offline_at=ago(300)
     )
     found = frame()
-    assert (found["workers"], found["needs"]["rows"]) == ([], [])
+    assert (worker_states(), found["needs"]["rows"]) == ([], [])
 
 
 def test_what_is_silenced_hides_only_what_it_tells_of() -> None:
@@ -372,7 +376,7 @@ def test_a_broker_that_is_out_of_reach_is_said() -> None:
     worker("w@h", silent=41)
     found = frame()
     assert (found["word"], found["reason"], found["since"]) == ("blind", "broker", ago(40).timestamp())
-    assert [w["state"] for w in found["workers"]] == ["online"]
+    assert worker_states() == ["online"]
 
 
 def test_a_broker_that_was_not_asked_lately_is_not_judged() -> None:
@@ -445,6 +449,14 @@ def test_other_clusters_are_not_mixed_in() -> None:
     assert frame()["word"] == "ready"
     assert [queue["name"] for queue in frame()["queues"]] == ["default", "high", "low"]
     assert live.overview(other.pk, "all", NOW)["figures"]["success"]["succeeded"] == 5
+
+
+def test_of_many_queues_the_worst_are_shown_and_the_others_counted() -> None:
+    for number in range(33):
+        sample(f"queue {number:02}", 1, depth=0)
+    sample("queue late", 1, depth=5, waited=10_000)
+    queues, more = (frame()[name] for name in ("queues", "more_queues"))
+    assert (queues[0]["name"], len(queues), more) == ("queue late", 30, 7)
 
 
 def fill(times: int) -> None:
