@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -35,6 +36,9 @@ from workers.stopping import StopSignal
 logger = structlog.get_logger(__name__)
 
 STOP_SECONDS = 5.0
+# How long a loop that computes may keep the interpreter from the others. By Python's own 5 ms a commit, which
+# has thirty statements, waits thirty times for one that makes its own: 155 ms (p99) beside forgetting.
+SWITCH_SECONDS = 0.0005
 
 
 class Loop(Protocol):
@@ -47,6 +51,7 @@ class Loop(Protocol):
 def run() -> None:
     """Run all loops until told to stop."""
     asked, stop = StopSignal(), threading.Event()
+    sys.setswitchinterval(SWITCH_SECONDS)
     # A monitor that stands still must not hold up the next one.
     sessions.limit(lock_timeout=10, idle_in_transaction_session_timeout=30)
     checkpoints.leave_to_a_loop()
