@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django_celery_beat.models import PeriodicTask
 
 from dashboard.tick_words import OUTCOMES
-from jobs.models import Job, Tick
+from jobs.models import Cluster, Job, Tick
 from jobs.scopes import Scope
 
 SHOWN = 60
@@ -65,7 +65,7 @@ def latest_ticks(schedules: Collection[int], most: int = SHOWN) -> dict[int, lis
 def jobs_of_ticks(ticks: Collection[Tick], scope: Scope) -> dict[str, JobFacts]:
     """What is recorded of their jobs; one statement."""
     ids = [tick.task_id for tick in ticks if tick.task_id]
-    rows = Job.objects.within(scope).filter(task_id__in=ids)
+    rows = Job.objects.within(scope).filter(cluster=Cluster.DEFAULT_ID, task_id__in=ids)
     told = rows.values_list("task_id", "state", "started_at", "ended_at")
     return {task_id: JobFacts(state, _took(begun, ended)) for task_id, state, begun, ended in told}
 

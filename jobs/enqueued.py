@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from django.db.models import Model
 
-from jobs.models import Enqueued, Job, Tag, Visible
+from jobs.models import Cluster, Enqueued, Job, Tag, Visible
 
 
 @dataclass(frozen=True)
@@ -87,4 +87,4 @@ def _tag(task_ids: Sequence[str], names: Sequence[str]) -> None:
 def jobs_of(instance: Model) -> Visible:
     """The recorded jobs that were enqueued about `instance`, the newest first."""
     about = Enqueued.objects.filter(model=instance._meta.label_lower, object_id=str(instance.pk))
-    return Job.objects.filter(task_id__in=about.values("task_id")).order_by("-id")
+    return Job.objects.filter(cluster=Cluster.DEFAULT_ID, task_id__in=about.values("task_id")).order_by("-id")

@@ -40,9 +40,9 @@ FILLED = {
 }
 
 
-def is_dear(sql: str) -> bool:
-    """Whether its cost grows with the number of jobs."""
-    return _does_much(sql) if connection.vendor == "postgresql" else _plans_much(sql)
+def is_dear(sql: str, *, may_sort: bool = False) -> bool:
+    """Whether its cost grows with the number of jobs; `may_sort`: what an index has found is few."""
+    return _does_much(sql) if connection.vendor == "postgresql" else _plans_much(sql, may_sort=may_sort)
 
 
 def make_large() -> None:
@@ -58,12 +58,13 @@ def make_large() -> None:
         cursor.execute("ANALYZE")
 
 
-def _plans_much(sql: str) -> bool:
+def _plans_much(sql: str, *, may_sort: bool) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
         steps = [row[3] for row in cursor.fetchall()]
     bounded = " LIMIT " in sql and " WHERE " not in sql
-    return any((_walks(step) and not bounded) or "TEMP B-TREE FOR ORDER BY" in step for step in steps)
+    sorts = any("TEMP B-TREE FOR ORDER BY" in step for step in steps)
+    return any(_walks(step) and not bounded for step in steps) or (sorts and not may_sort)
 
 
 def _walks(step: str) -> bool:

@@ -24,6 +24,7 @@ from tests.ingesting import at_work
 from tests.stream import START, entry_of, life_of, raw
 from workers.monitor import prune as prune_loop
 from workers.monitor.ingest import STREAM, Ingest
+from workers.monitor.lull import Lull
 from workers.monitor.prune import FEWEST, MOST, Pruner, next_rows
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
@@ -209,6 +210,30 @@ def tell(client: redis.Redis, events: list[Any], first_seq: int) -> None:
     stream_id, fields = entry_of(events, first_seq=first_seq)
     client.xadd(STREAM, fields, id=stream_id)  # type: ignore[arg-type]
     eventually(lambda: models.Position.objects.filter(last_id=stream_id).exists())
+
+
+def test_a_step_begins_right_after_a_commit_so_that_the_next_one_finds_it_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("workers.monitor.lull.LIVELY_SECONDS", 600.0)
+    lull = Lull()
+    lull.begin()
+    begun = threading.Thread(target=lull.wait)
+    begun.start()
+    begun.join(0.1)
+    assert begun.is_alive(), "the commit before may be long over, and the next about to come"
+    while begun.is_alive():
+        lull.begin()
+        begun.join(0.01)
+
+
+def test_where_no_commits_come_nothing_waits_for_them() -> None:
+    now = [100.0]
+    lull = Lull(clock=lambda: now[0])
+    lull.wait()
+    lull.begin()
+    now[0] += 60.0
+    lull.wait()
 
 
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer at a time")

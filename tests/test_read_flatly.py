@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -12,12 +13,20 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django_celery_beat.models import PeriodicTask
+from django_tasks import default_task_backend
+from django_tasks.exceptions import TaskResultDoesNotExist
 
 from jobs import live, search, store
-from jobs.models import Cluster
+from jobs.enqueued import jobs_of
+from jobs.models import Action, Cluster, Enqueued, Revocation, Tick
 from jobs.search import Query
 from tests.plans import is_dear, make_large
 from tests.seed import seed
+from workers.beat.running import running_jobs
+from workers.enqueue import EnqueuedJob
+from workers.followups import Follower
+from workers.revocations import _met
 
 NOW = datetime(2026, 11, 21, 3, 2, 30, tzinfo=UTC)
 pytestmark = pytest.mark.django_db
@@ -29,12 +38,12 @@ def record() -> None:
     make_large()
 
 
-def dear_statements(read: Callable[[], object]) -> list[str]:
-    """The statements of `read` that walk or sort."""
+def dear_statements(read: Callable[[], object], *, may_sort: bool = False) -> list[str]:
+    """The statements of `read` that walk, or sort."""
     with CaptureQueriesContext(connection) as captured:
         read()
     assert captured.captured_queries
-    return [sql for query in captured.captured_queries if is_dear(sql := query["sql"])]
+    return [sql for query in captured.captured_queries if is_dear(sql := query["sql"], may_sort=may_sort)]
 
 
 def test_a_dear_statement_is_recognised() -> None:
@@ -79,6 +88,45 @@ def test_the_list_in_the_admin_is_read_flatly_and_in_one_order_only(
 ) -> None:
     client.force_login(ops)
     assert dear_statements(partial(client.get, f"/admin/nightdesk_jobs/job/{asked}")) == []
+
+
+def test_schedules_are_read_flatly(client: Client, ops: User) -> None:
+    client.force_login(ops)
+    schedule = fired("job-1")
+    for address in ("/schedules/", f"/schedules/{schedule.pk}/"):
+        assert dear_statements(partial(client.get, address), may_sort=True) == [], address
+
+
+def fired(task_id: str) -> PeriodicTask:
+    """A schedule that has sent this job."""
+    schedule: PeriodicTask = PeriodicTask.objects.get(name="partner-import")
+    times = {"due": NOW, "fired_at": NOW, "known_at": NOW}
+    Tick.objects.create(schedule=schedule, outcome="fired", task_id=task_id, **times)
+    return schedule
+
+
+def test_jobs_of_which_an_id_is_known_are_read_flatly(ops: User) -> None:
+    schedule = fired("job-1")
+    Enqueued.objects.create(task_id="job-1", model="auth.user", object_id=str(ops.pk), at=NOW)
+    Action.objects.create(
+        at=NOW, who="ops", via="page", command="job.retry", target_kind="job", target="job-1",
+        outcome="sent", after='{"task_id": "job-1"}',
+    )  # fmt: skip
+    reads: dict[str, Callable[[], object]] = {
+        "of an object": lambda: list(jobs_of(ops)),
+        "that was enqueued": lambda: EnqueuedJob("job-1", "t").job,
+        "by Django's interface": _result,
+        "that Beat has sent": lambda: running_jobs([schedule.pk], NOW),
+        "that somebody wants to revoke": lambda: _met([Revocation(task_id="job-1")]),
+        "that people have made": Follower(lambda _: None).turn,
+    }
+    for name, read in reads.items():
+        assert dear_statements(read, may_sort=True) == [], name
+
+
+def _result() -> None:
+    with contextlib.suppress(TaskResultDoesNotExist):
+        default_task_backend.get_result("nobody's")
 
 
 @pytest.mark.parametrize("name", ["taskresult", "groupresult"])

@@ -25,7 +25,7 @@ from kombu.exceptions import EncodeError
 from kombu.utils.uuid import uuid
 
 from jobs import enqueued, outbox
-from jobs.models import Job, Outgoing
+from jobs.models import Cluster, Job, Outgoing
 from jobs.outbox import Message
 from jobs.routes import HIGHEST_PRIORITY
 from workers.amqp import Caught, collecting
@@ -60,7 +60,7 @@ class EnqueuedJob:
     @property
     def job(self) -> Job | None:
         """The record of it; None until its first event has been recorded."""
-        return Job.objects.filter(task_id=self.id).first()
+        return Job.objects.filter(cluster=Cluster.DEFAULT_ID, task_id=self.id).first()
 
     @property
     def is_held(self) -> bool:

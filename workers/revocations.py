@@ -193,8 +193,11 @@ class Revoker:
 
 def _met(wishes: Sequence[Revocation]) -> list[Met]:
     """Each with its job; one statement."""
-    ids = [wish.task_id for wish in wishes]
-    rows = Job.objects.filter(task_id__in=ids).only("cluster_id", "task_id", "state", "worker") if ids else ()
+    wished = {
+        "cluster__in": {wish.cluster_id for wish in wishes},
+        "task_id__in": [wish.task_id for wish in wishes],
+    }
+    rows = Job.objects.filter(**wished).only("cluster_id", "task_id", "state", "worker") if wishes else ()
     jobs = {(job.cluster_id, job.task_id): job for job in rows}
     return [Met(wish, jobs.get((wish.cluster_id, wish.task_id))) for wish in wishes]
 

@@ -20,7 +20,7 @@ from django.utils import timezone
 from django_celery_results.models import TaskResult as StoredResult
 
 from jobs.enqueued import remember
-from jobs.models import Attempt, Enqueued, Job, Outgoing, Payload, State
+from jobs.models import Attempt, Cluster, Enqueued, Job, Outgoing, Payload, State
 from workers import large
 from workers.app import app
 from workers.enqueue import EnqueueError, using
@@ -77,7 +77,7 @@ class CeleryBackend(backends.BaseTaskBackend):  # type: ignore[misc, name-define
 
     def get_result(self, result_id: str) -> Any:
         """What the record knows. Raises TaskResultDoesNotExist."""
-        if (job := Job.objects.filter(task_id=result_id).first()) is not None:
+        if (job := Job.objects.filter(cluster=Cluster.DEFAULT_ID, task_id=result_id).first()) is not None:
             return self._of_job(job)
         if (waiting := Outgoing.objects.filter(task_id=result_id).first()) is not None:
             return self._of_waiting(waiting)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from celery import states
 from django_celery_results.models import TaskResult
 
-from jobs.models import ENDED, Job, Outgoing, Tick
+from jobs.models import ENDED, Cluster, Job, Outgoing, Tick
 
 # Of a job that nobody has heard of yet; the record may be behind.
 UNHEARD_FOR = timedelta(minutes=10)
@@ -41,7 +41,8 @@ def _open(fired: dict[str, datetime], now: datetime) -> Collection[str]:
     waiting = set(Outgoing.objects.filter(task_id__in=ids).values_list("task_id", flat=True))
     results = TaskResult.objects.filter(task_id__in=ids, status__in=states.READY_STATES)
     ended = set(results.values_list("task_id", flat=True))
-    jobs = Job.objects.filter(task_id__in=ids).values_list("task_id", "state", "seen_at")
+    rows = Job.objects.filter(cluster=Cluster.DEFAULT_ID, task_id__in=ids)
+    jobs = rows.values_list("task_id", "state", "seen_at")
     known = {task_id: _is_open(state, seen_at, now) for task_id, state, seen_at in jobs}
     young = {task_id for task_id, at in fired.items() if at > now - UNHEARD_FOR}
     heard_open = {task_id for task_id, is_open in known.items() if is_open}

@@ -21,6 +21,7 @@ from workers.monitor.deadman import Deadman, Progress
 from workers.monitor.errors import Grouping
 from workers.monitor.ingest import STREAM, Ingest, reading_client
 from workers.monitor.inspections import Inspector
+from workers.monitor.lull import Lull
 from workers.monitor.missed import MissedTicks
 from workers.monitor.notify import Notifier
 from workers.monitor.pace import Pace
@@ -75,8 +76,8 @@ def run() -> None:
 
 def _loops(publisher: Publisher) -> list[Loop]:
     """All of them; but for ingest they work while that leads."""
-    pace = Pace()
-    ingest = Ingest(settings.REDIS_URL, committed=_teller(publisher, pace))
+    pace, lull = Pace(), Lull()
+    ingest = Ingest(settings.REDIS_URL, committed=_teller(publisher, pace, lull))
     stream = StreamLook(reading_client(settings.REDIS_URL), STREAM, settings.STREAM_CAP)
     notifier = Notifier(leading=lambda: ingest.leading)
     progress = Progress(lambda: ingest.recorded_to, ingest.lag)
@@ -85,7 +86,7 @@ def _loops(publisher: Publisher) -> list[Loop]:
         Sampler(
             Reader(lambda: ingest.leading, ingest.lag, pace.per_second, stream), sampled=publisher.sampled
         ),
-        Pruner(leading=lambda: ingest.leading, forgotten=ingest.forget),
+        Pruner(leading=lambda: ingest.leading, forgotten=ingest.forget, lull=lull),
         Sweeper(leading=lambda: ingest.leading),
         Wishes(leading=lambda: ingest.leading, changed=publisher.changed),
         BulkRunner(leading=lambda: ingest.leading),
@@ -108,8 +109,9 @@ def _wait_for(threads: Sequence[threading.Thread]) -> None:
         thread.join(max(0.0, until - time.monotonic()))
 
 
-def _teller(publisher: Publisher, pace: Pace) -> Callable[[Committed], None]:
+def _teller(publisher: Publisher, pace: Pace, lull: Lull) -> Callable[[Committed], None]:
     def tell(committed: Committed) -> None:
+        lull.begin()
         pace.count(committed.events)
         publisher.changed(committed.jobs)
 

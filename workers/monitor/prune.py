@@ -16,6 +16,7 @@ from django.db.models import QuerySet
 from jobs.forgetting import Sweep, bring_into_memory, forget_jobs, forget_rows, rows_over
 from jobs.retention import Retention
 from jobs.store import checkpoints, partitions
+from workers.monitor.lull import Lull
 from workers.monitor.rounds import go_round
 
 INTERVAL = 60.0
@@ -28,16 +29,18 @@ SHARE = 1 / 3
 
 
 class Pruner:
-    """Forgets what is older than its time, step by step. `forgotten` is told which jobs were deleted."""
+    """Forgets what is older than its time, a step a lull. `forgotten` is told which jobs were deleted."""
 
     def __init__(
         self,
         leading: Callable[[], bool],
         retention: Retention | None = None,
         forgotten: Callable[[Sequence[int]], None] = lambda _: None,
+        lull: Lull | None = None,
     ) -> None:
         self._leading = leading
         self._forgotten = forgotten
+        self._lull = lull or Lull()
         self._retention = retention or settings.RETENTION
         self._sweep = Sweep(self._retention)
 
@@ -52,8 +55,8 @@ class Pruner:
     def prune(self, now: datetime, stop: threading.Event) -> None:
         """Forget everything whose time is over at `now`."""
         for rows in rows_over(self._retention, now):
-            _forget_rows(rows, Stride(stop))
-        stride = Stride(stop)
+            _forget_rows(rows, Stride(stop, self._lull))
+        stride = Stride(stop, self._lull)
         for ids in self._sweep.over(now):
             if not self._forget_jobs(ids, now, stride):
                 return
@@ -78,14 +81,18 @@ class Pruner:
 class Stride:
     """How many rows a step takes, so that it lasts about as long as it may; and the rest between steps."""
 
-    def __init__(self, stop: threading.Event) -> None:
+    def __init__(self, stop: threading.Event, lull: Lull) -> None:
         self.rows = FEWEST
         self._stop = stop
+        self._lull = lull
 
     def took(self, seconds: float) -> bool:
-        """Learn from a step, rest, and say whether there may be another."""
+        """Learn from a step, rest until the next lull, and say whether there may be another."""
         self.rows = next_rows(self.rows, seconds, STEP_SECONDS[connection.vendor])
-        return not self._stop.wait(seconds * (1 / SHARE - 1))
+        if self._stop.wait(seconds * (1 / SHARE - 1)):
+            return False
+        self._lull.wait()
+        return not self._stop.is_set()
 
 
 def next_rows(rows: int, seconds: float, wished: float) -> int:
