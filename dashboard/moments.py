@@ -80,7 +80,7 @@ def page(
     *,
     counted: bool = False,
 ) -> HttpResponse:
-    """A page about the past; 400 with the reason where there is none. `counted`: it has figures of a span."""
+    """A page about the past; 400 with the reason where there is none. `counted`: it has figures."""
     scope, cluster_id = scopes.named(scope_of_visitor(request)), cluster_id_of(request)
     now = timezone.now()
     try:

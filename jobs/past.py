@@ -76,8 +76,8 @@ def look_back(
 ) -> Then:
     """How things stood at the end of the minute `at`. Eight statements at most, none of which looks at jobs.
 
-    `kept_since`: buckets of earlier minutes are forgotten. Of a span that ends with that minute, what was
-    `counted` is read instead of the hour's latency.
+    `kept_since`: buckets of earlier minutes are forgotten. `counted`: the hour's latency is read as well, or
+    of a span that ends with that minute what was counted in it.
     """
     now = at.replace(second=0, microsecond=0) + timedelta(seconds=MINUTE) - ALMOST
     first_hour = span.began // HOUR if span else history.read_first_hour(cluster_id)
@@ -87,7 +87,7 @@ def look_back(
         now=now,
         scope=scope,
         traffic=traffic,
-        latency={} if span else history.read_latency(cluster_id, traffic.minutes, Memory(), scope),
+        latency=_read_latency(cluster_id, traffic, scope) if counted and not span else {},
         samples=_read_samples(cluster_id, now, scope),
         workers=_read_workers(cluster_id, now, fleet.read(each)),
         capacity=capacity,
@@ -131,6 +131,10 @@ def _traffic(rows: Iterable[tuple[int, int, str, Flow]], now: float, first_hour:
     hour = int(now // HOUR)
     hours[hour] = sum((flow for at, flow in minutes.items() if at * MINUTE // HOUR == hour), NOTHING)
     return Traffic(dict(hours), before, dict(minutes), dict(queues), first_hour)
+
+
+def _read_latency(cluster_id: int, traffic: Traffic, scope: Scope) -> Mapping[int, Sketch]:
+    return history.read_latency(cluster_id, traffic.minutes, Memory(), scope)
 
 
 def _read_samples(cluster_id: int, now: datetime, scope: Scope) -> dict[int, dict[str, QueueMinute]]:
