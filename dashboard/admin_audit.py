@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -15,6 +16,7 @@ from django.http import HttpRequest, HttpResponse
 
 from dashboard.visitors import address_of, user_of
 from jobs.audit import Deed, write_down
+from jobs.values import in_utc
 
 
 class Audited(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -154,7 +156,9 @@ def _texts(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it: rows by their names."""
+    """As JSON has it: rows by their names, moments in UTC whatever the visitor's zone."""
     if isinstance(value, QuerySet | list | tuple | set):
         return [_plain(one) for one in value]
+    if isinstance(value, datetime):
+        return str(in_utc(value).astimezone(UTC))
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)

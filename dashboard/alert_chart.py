@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from dashboard import formats
+from dashboard import formats, zones
 from jobs.alert_trends import Series
 from jobs.changes import Changed
 
@@ -121,8 +121,7 @@ def _place(series: Series, at: float) -> str:
 def _ticks(series: Series) -> list[Label]:
     minutes = (series.end - series.start) / 60
     step = next((step for step in STEPS if minutes / step <= MOST_TICKS), STEPS[-1]) * 60
-    first = -(-series.start // step) * step
-    moments = range(first, series.end, step)
+    moments = zones.round_moments(series.start, series.end, step)
     return [Label(_place(series, at), formats.minute(at)) for at in moments if _fits(series, at)]
 
 

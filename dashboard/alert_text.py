@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from dashboard.alert_rows import standing
@@ -18,11 +19,15 @@ STAMP = "%Y-%m-%d %H:%M:%S UTC"
 
 
 def summary(alert: Alert, changes: Sequence[Changed], address: str, now: datetime) -> str:
-    """What is wrong, since when, the evidence, who is on it, and what changed before."""
+    """What is wrong, since when, the evidence, who is on it, and what changed before; always in UTC."""
+    with timezone.override(UTC):
+        return "\n".join([*_lines(alert, changes, now), "", address])
+
+
+def _lines(alert: Alert, changes: Sequence[Changed], now: datetime) -> list[str]:
     lines = [headline(alert), sentence(alert, now.timestamp()), "", *_standing(alert, now), ""]
     lines += [f"- {fact.label}: {fact.text}" for fact in facts(alert, now.timestamp())]
-    lines += _changed(changes)
-    return "\n".join([*lines, "", address])
+    return lines + _changed(changes)
 
 
 def _standing(alert: Alert, now: datetime) -> Iterator[str]:

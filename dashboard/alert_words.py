@@ -174,7 +174,7 @@ def form_of(kind: str, key: str, name: str) -> str:
     if name in OF_COUNTS:
         return "count"
     if name in OF_MOMENTS:
-        return "stamp"
+        return "moment"
     return "percent" if name == "usual" else "seconds" if name in OF_SECONDS else "text"
 
 

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
+from dashboard import zones
 from dashboard.keys import groups_for
 from dashboard.pages import pages_for
 from dashboard.visitors import scope_of_visitor, user_of
@@ -25,7 +26,12 @@ memory = Memory()
 
 def shell(request: HttpRequest) -> dict[str, Any]:
     """Where we are, what time it is, whether the record can be trusted, and what the navigation counts."""
-    known = {"site_name": settings.SITE_NAME, "environment": settings.ENVIRONMENT, "clock": time.time()}
+    known = {
+        "site_name": settings.SITE_NAME,
+        "environment": settings.ENVIRONMENT,
+        "clock": time.time(),
+        "zone": zones.current_name(),
+    }
     if not getattr(request, "user", None) or not access.has(request.user, "view_record"):
         return known
     return known | {

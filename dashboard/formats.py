@@ -3,6 +3,7 @@
 `tests/format_cases.json` holds the cases both must pass. Every function takes
 what a frame holds (numbers, seconds since the epoch, None) and gives text in
 which numbers and units alternate, parted by spaces: "3 min 12 s", "99.7 %".
+Times are in the zone that is active: the visitor's while a page is made, else UTC.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import base64
 import math
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
+
+from dashboard import zones
 
 UNKNOWN = "?"
 NOT_APPLICABLE = "–"  # noqa: RUF001
@@ -118,27 +120,39 @@ def ago(value: Any, now: float) -> str:
 
 
 def clock(value: Any) -> str:
-    """A time of day in UTC: "02:57:02"."""
-    return _utc(value).strftime("%H:%M:%S") if _is_number(value) else UNKNOWN
+    """A time of day: "02:57:02"."""
+    return f"{zones.local(value):%H:%M:%S}" if _is_number(value) else UNKNOWN
 
 
 def minute(value: Any) -> str:
-    """A minute of the day in UTC: "02:57"."""
-    return _utc(value).strftime("%H:%M") if _is_number(value) else UNKNOWN
+    """A minute of the day: "02:57"."""
+    return f"{zones.local(value):%H:%M}" if _is_number(value) else UNKNOWN
 
 
 def moment(value: Any) -> str:
-    """The whole time in UTC: "2026-11-21 02:57:02 UTC"."""
-    return _utc(value).strftime("%Y-%m-%d %H:%M:%S UTC") if _is_number(value) else UNKNOWN
+    """The whole time: "2026-11-21 02:57:02 UTC+1"."""
+    if not _is_number(value):
+        return UNKNOWN
+    there = zones.local(value)
+    return f"{there:%Y-%m-%d %H:%M:%S} {zones.label(there)}"
 
 
 def stamp(value: Any, now: float) -> str:
     """A time of day, with its date where that is not the day of `now`."""
     if not _is_number(value):
         return UNKNOWN
-    return (
-        clock(value) if _utc(value).date() == _utc(now).date() else f"{_utc(value):%Y-%m-%d} {clock(value)}"
-    )
+    there = zones.local(value)
+    return f"{there:%H:%M:%S}" if there.date() == zones.local(now).date() else f"{there:%Y-%m-%d %H:%M:%S}"
+
+
+def time(value: Any) -> str:
+    """A minute of the day, where it must say its zone: "02:57 UTC+1"."""
+    return f"{minute(value)} {zones.label(zones.local(value))}" if _is_number(value) else UNKNOWN
+
+
+def field(value: Any) -> str:
+    """As a field for a moment has it: "2026-11-21T02:57"."""
+    return f"{zones.local(value):%Y-%m-%dT%H:%M}" if _is_number(value) else UNKNOWN
 
 
 def text(value: Any) -> str:
@@ -192,10 +206,6 @@ def queue_place(name: str) -> str:
     return "~" + base64.urlsafe_b64encode(name.encode("utf-8", "replace")).decode().rstrip("=")
 
 
-def _utc(value: float) -> datetime:
-    return datetime.fromtimestamp(math.floor(value), UTC)
-
-
 FORMATS: dict[str, Callable[[Any, float], str]] = {
     "text": lambda value, _now: text(value),
     "phase": lambda value, _now: phase(value),
@@ -209,6 +219,8 @@ FORMATS: dict[str, Callable[[Any, float], str]] = {
     "clock": lambda value, _now: clock(value),
     "minute": lambda value, _now: minute(value),
     "moment": lambda value, _now: moment(value),
+    "time": lambda value, _now: time(value),
+    "field": lambda value, _now: field(value),
     "ago": ago,
     "stamp": stamp,
 }

@@ -9,6 +9,9 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from dashboard.moment_fields import Moment
+from dashboard.zones import titled
+
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 A_WHILE: tuple[tuple[str, str | Promise], ...] = (
     (str(15 * MINUTE), gettext_lazy("15 minutes")),
@@ -24,14 +27,7 @@ class HowLong(forms.Form):
     """Some time from now, or until a moment; empty where the choices allow it."""
 
     lasts = forms.ChoiceField(label=gettext_lazy("How long"))
-    until = forms.DateTimeField(
-        label=gettext_lazy("Until (UTC)"),
-        required=False,
-        widget=forms.DateTimeInput(
-            attrs={"class": "input", "type": "datetime-local"}, format="%Y-%m-%dT%H:%M"
-        ),
-        input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
-    )
+    until = Moment(label=titled(gettext_lazy("Until")), required=False)
 
     def clean(self) -> dict[str, object]:
         cleaned: dict[str, object] = super().clean() or {}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from dashboard import formats
@@ -51,9 +53,10 @@ def _deed(action: Action) -> Changed:
 
 
 def summary(frame: Mapping[str, Any], told: Story, address: str) -> str:
-    """All of it as Markdown that reads well as plain text, too."""
+    """All of it as Markdown that reads well as plain text, too; always in UTC."""
     parts = [_standing(frame), _needs(frame), _figures(frame), _queues(frame), _changes(told)]
-    lines = [line for part in parts for line in part]
+    with timezone.override(UTC):
+        lines = [line for part in parts for line in part]
     return "\n".join([*lines, "", address])
 
 

@@ -1,4 +1,5 @@
-"""Closed by default, open without a look at the database where a view says so; no forms of other sites."""
+"""Closed by default, open without a look at the database where a view says so; no forms of other sites;
+times in the visitor's zone."""
 
 from __future__ import annotations
 
@@ -8,9 +9,11 @@ from typing import Any
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.defaults import permission_denied
 
+from dashboard import zones
 from dashboard.origin import is_allowed
 from dashboard.views.account import write_down_foreign_form
 from jobs import access
@@ -56,6 +59,17 @@ class OwnPagesOnly:
         return permission_denied(
             request, PermissionDenied(_("A page of another site sent this; nothing was done."))
         )
+
+
+class TheirZone:
+    """The visitor's zone is the active one while their request is answered."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        with timezone.override(zones.zone_of(request)):
+            return self.get_response(request)
 
 
 def _is_foreign(request: HttpRequest) -> bool:

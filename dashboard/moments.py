@@ -9,13 +9,13 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, QueryDict
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from dashboard import formats
+from dashboard import formats, zones
 from dashboard.visitors import cluster_id_of, scope_of_visitor
 from jobs import scopes
 from jobs.past import Then, look_back
@@ -81,6 +81,8 @@ def page(
     counted: bool = False,
 ) -> HttpResponse:
     """A page about the past; 400 with the reason where there is none. `counted`: it has figures."""
+    if there := zones.address_in_utc(request, ("at", *ENDS)):
+        return redirect(there)
     scope, cluster_id = scopes.named(scope_of_visitor(request)), cluster_id_of(request)
     now = timezone.now()
     try:
@@ -88,26 +90,34 @@ def page(
         kept_since = now - settings.RETENTION.minutes
         then = look_back(cluster_id, past.at, scope, kept_since, past.span, counted=counted)
     except (NoMoment, TooMuch) as fault:
-        hour = Past(now - MINUTE).charted
-        context = {"fault": str(fault), "latest": field(now - MINUTE), "ends": hour}
+        latest = Past(now - MINUTE)
+        context = {"fault": str(fault), **_filled_in(latest)}
         return render(request, "past/none.html", context, status=400)
     return render(request, template, {"frame": frame_of(then), **_around(past, request.GET, now)})
 
 
 def _around(past: Past, asked: QueryDict, now: datetime) -> dict[str, Any]:
     """What a page about the past says beside its frame; `when` and `charted` are query strings."""
-    begin, end = (past.at, past.at) if past.span is None else map(_utc, (past.span.since, past.span.until))
+    moment = past.at.timestamp()
+    begin, end = map(zones.local, (past.span.since, past.span.until) if past.span else (moment, moment))
     ways = _steps_of_span(past.span, now) if past.span else _steps(past.at, now)
     return {
         "moment": past.at,
-        "day": "" if begin.date() == now.date() else begin.date().isoformat(),
+        "day": "" if begin.date() == timezone.localdate(now) else begin.date().isoformat(),
         "end_day": "" if end.date() == begin.date() else end.date().isoformat(),
-        "at_field": field(past.at),
-        "ends": past.charted,
+        "since_zone": "" if zones.label(begin) == zones.label(end) else f" {zones.label(begin)}",
+        "end_zone": zones.label(end),
+        **_filled_in(past),
         "when": query(asked, past.question),
         "charted": query(asked, past.charted),
         "steps": [Step(words, query(asked, question)) for words, question in ways],
     }
+
+
+def _filled_in(past: Past) -> dict[str, Any]:
+    """What stands in the fields of the forms, as clocks of the visitor's zone show it."""
+    ends = {end: zones.text_in_zone(text) for end, text in past.charted.items()}
+    return {"at_field": formats.field(past.at.timestamp()), "ends": ends}
 
 
 def _steps(at: datetime, now: datetime) -> Iterator[tuple[str | Promise, dict[str, str]]]:
@@ -211,7 +221,7 @@ def _began(began: int | None) -> str:
 
 
 def field(at: datetime) -> str:
-    """As a field of the kind datetime-local has it."""
+    """As addresses have it, in UTC."""
     return at.strftime("%Y-%m-%dT%H:%M")
 
 

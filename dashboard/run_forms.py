@@ -9,11 +9,12 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from dashboard.moment_fields import Moment
+from dashboard.zones import titled
 from workers.signatures import NO_DEFAULT, Kind, Parameter, kind_word
 
 HIGHEST_PRIORITY = 9
 LONGEST_JSON = 1_000_000
-MOMENTS = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"]
 
 
 class Json(forms.CharField):
@@ -55,12 +56,7 @@ class Where(forms.Form):
         required=False,
         help_text=gettext_lazy("9 is the most urgent."),
     )
-    eta = forms.DateTimeField(
-        label=gettext_lazy("Not before (UTC)"),
-        required=False,
-        input_formats=MOMENTS,
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local", "class": "input"}),
-    )
+    eta = Moment(label=titled(gettext_lazy("Not before")), required=False)
 
     def offer(self, queues: list[str], usual: str, priority: str) -> None:
         """The queues to choose from; `usual` and `priority` are what holds if none is chosen."""

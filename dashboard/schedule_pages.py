@@ -13,6 +13,7 @@ from django.db.models import Q
 from django.utils.dateformat import format as date_format
 from django_celery_beat.models import PeriodicTask
 
+from dashboard import zones
 from dashboard.schedule_rows import Schedule
 from dashboard.tick_strips import JobFacts, Strip, jobs_of_ticks, latest_ticks, strip_of
 from dashboard.tick_words import why
@@ -57,8 +58,9 @@ class Due:
 
     @property
     def there(self) -> str:
-        """What the clock on the wall shows there; empty where that is UTC."""
-        return "" if self.local.tzinfo is UTC else date_format(self.local, "D H:i T")
+        """What the clock on the wall shows there; empty where it has no zone of its own, or the visitor's."""
+        is_here = str(self.local.tzinfo) == zones.current_name()
+        return "" if self.local.tzinfo is UTC or is_here else date_format(self.local, "D H:i T")
 
 
 @dataclass(frozen=True)

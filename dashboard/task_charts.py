@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dashboard import formats
+from dashboard import formats, zones
 
 # The smallest red that is still seen.
 LEAST_RED = 2.0
@@ -106,8 +106,7 @@ def _drawn(left: float, wide: float, ended: int, failed: int, top: int) -> Bar:
 
 def _ticks(start: int, seconds: int) -> list[Tick]:
     step = next((step for step in STEPS if seconds / step <= MOST_TICKS), DAY)
-    first = -(-start // step) * step
-    shares = [((at - start) / seconds, at) for at in range(first, start + seconds, step)]
+    shares = [((at - start) / seconds, at) for at in zones.round_moments(start, start + seconds, step)]
     return [Tick(f"{100 * share:.2f}%", _moment(at, step)) for share, at in shares if 0.03 <= share <= 0.97]
 
 

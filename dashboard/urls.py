@@ -39,6 +39,7 @@ from dashboard.views import (
     worker_acts,
     workers,
     workflows,
+    zone,
 )
 
 register_converter(TaskId, "task_id")
@@ -137,6 +138,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("audit/<int:action_id>/", audit.detail, name="audit-action"),
     path("sign-in/", account.sign_in, name="sign-in"),
     path("sign-out/", account.sign_out, name="sign-out"),
+    path("zone/", zone.index, name="zone"),
     path("live/", live.index, name="live"),
     path("api/v1/", include(v1.addresses)),
     path("healthz", health.lives, name="healthz"),

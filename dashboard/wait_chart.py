@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dashboard import formats
+from dashboard import formats, zones
 from jobs.headlines import MINUTE
 
 STEP = 2 * MINUTE
@@ -81,7 +81,6 @@ def _height(value: float, top: float) -> float:
 
 
 def _ticks(start: float, length: float) -> list[Label]:
-    first = math.ceil(start / TICK_EVERY) * TICK_EVERY
-    moments = range(int(first), int(start + length), TICK_EVERY)
+    moments = zones.round_moments(int(start), int(start + length), TICK_EVERY)
     shares = [(moment, (moment - start) / length) for moment in moments]
     return [Label(f"{share:.2%}", formats.minute(moment)) for moment, share in shares if 0.03 < share < 0.97]

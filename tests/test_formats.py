@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from dashboard import charts, formats
 
+# A form, a value and what is written; for ages and times also the moment that is now, and the zone.
 CASES: list[list[Any]] = json.loads((Path(__file__).parent / "format_cases.json").read_text())
 
 
@@ -18,7 +20,9 @@ def written(form: str, value: Any, *rest: Any) -> str:
         return formats.address(rest[0], value)
     if form == "spark":
         return charts.spark(value, *rest)
-    return formats.written(value, form, rest[0] if rest else 0.0)
+    now, zone = (*rest, *(0.0, "UTC")[len(rest) :])
+    with timezone.override(zone):
+        return formats.written(value, form, now)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]} {case[1]}"[:60])

@@ -11,11 +11,12 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from dashboard import moments
+from dashboard import moments, zones
 from dashboard.templatetags.nightdesk import at, epoch
 
 register = template.Library()
 MINUTE = 60
+register.simple_tag(zones.hidden_field, name="zone_field")
 
 
 @register.simple_tag(takes_context=True)

@@ -74,8 +74,8 @@ class Filters(forms.Form):
     via = forms.ChoiceField(
         label=gettext_lazy("By"), choices=[ANY, *((via, via) for via in VIAS)], required=False
     )
-    since = forms.DateField(label=gettext_lazy("From"), required=False, validators=POSSIBLE)
-    until = forms.DateField(label=gettext_lazy("Until"), required=False, validators=POSSIBLE)
+    since = forms.DateField(label=gettext_lazy("From (UTC)"), required=False, validators=POSSIBLE)
+    until = forms.DateField(label=gettext_lazy("Until (UTC)"), required=False, validators=POSSIBLE)
     before = forms.IntegerField(min_value=1, max_value=LAST_ID, required=False, widget=forms.HiddenInput)
     after = forms.IntegerField(min_value=0, max_value=LAST_ID, required=False, widget=forms.HiddenInput)
 

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from dashboard import bulk_rows
 from dashboard.acting import act, attempt, onward, refused
 from dashboard.context import memory
+from dashboard.moment_fields import Moment
 from dashboard.visitors import cluster_id_of, scope_of_visitor, user_of
 from jobs import bulks, live
 from jobs.bulks import Preview
@@ -48,8 +49,8 @@ class Chosen(forms.Form):
     task = forms.CharField(required=False, max_length=255)
     queue = forms.CharField(required=False, max_length=255)
     error = forms.IntegerField(required=False, min_value=1, max_value=LAST_ID)
-    since = forms.DateTimeField(required=False)
-    until = forms.DateTimeField(required=False)
+    since = Moment(required=False)
+    until = Moment(required=False)
 
     def command(self, task_ids: list[str], cluster_id: int) -> BulkPreview:
         """From a form that is valid."""

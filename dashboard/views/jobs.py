@@ -18,27 +18,23 @@ from django.views.decorators.vary import vary_on_headers
 
 from dashboard.addresses import READABLE, job_address
 from dashboard.job_buttons import buttons
+from dashboard.moment_fields import Moment
 from dashboard.views.results import size_apart
 from dashboard.visitors import cluster_id_of, scope_of_visitor
+from dashboard.zones import address_in_utc, asked_in_utc, titled
 from jobs import dead_letters, history, live, scopes, search
 from jobs.errors.reading import same_as
 from jobs.models import Job, State
 from jobs.stats import EARLIEST, LATEST
 
 LAST_ID = 2**63 - 1
-A_MOMENT = gettext_lazy("That is no moment: write it like 2026-11-22T02:41, in UTC.")
-# An end of a span.
-MOMENT: dict[str, Any] = {
-    "required": False,
-    "widget": forms.DateTimeInput({"type": "datetime-local", "class": "input"}),
-    "validators": (MinValueValidator(EARLIEST), MaxValueValidator(LATEST)),
-    "error_messages": {"invalid": A_MOMENT},
-}
+ENDS = ("since", "until")
+POSSIBLE = (MinValueValidator(EARLIEST), MaxValueValidator(LATEST))
 NO_STATE = gettext_lazy("There is no state “%(value)s”.")
 
 
 class Filters(forms.Form):
-    """The filters of the list, from the query string."""
+    """The filters of the list, from a query string in UTC."""
 
     state = forms.ChoiceField(
         label=gettext_lazy("State"),
@@ -48,8 +44,8 @@ class Filters(forms.Form):
     )
     task = forms.CharField(label=gettext_lazy("Task"), max_length=255, required=False, widget=forms.Select)
     queue = forms.CharField(label=gettext_lazy("Queue"), max_length=255, required=False, widget=forms.Select)
-    since = forms.DateTimeField(label=gettext_lazy("Published from (UTC)"), **MOMENT)
-    until = forms.DateTimeField(label=gettext_lazy("Until (UTC)"), **MOMENT)
+    since = Moment(label=titled(gettext_lazy("Published from")), required=False, validators=POSSIBLE)
+    until = Moment(label=titled(gettext_lazy("Until")), required=False, validators=POSSIBLE)
     error = forms.IntegerField(min_value=1, max_value=LAST_ID, required=False, widget=forms.HiddenInput)
 
     def __init__(self, asked: QueryDict, known: search.Names) -> None:
@@ -62,6 +58,10 @@ class Filters(forms.Form):
         if since and until and until <= since:
             self.add_error("until", _("The span ends before it begins."))
         return self.cleaned_data
+
+    def chosen(self) -> list[tuple[str, Any]]:
+        """What narrows the list, as the form shows it."""
+        return [(name, self[name].value()) for name in self.changed_data]
 
     def _offer(self, name: str, known: list[str]) -> None:
         """What is known to choose from, and what was asked for even if nobody has heard of it lately."""
@@ -91,13 +91,31 @@ class Listing:
 @never_cache
 @vary_on_headers("HX-Request")
 def index(request: HttpRequest) -> HttpResponse:
-    cluster_id = cluster_id_of(request)
-    filters = Filters(request.GET, search.names(cluster_id, request.user, timezone.now()))
-    query = _query(filters, Place(request.GET), cluster_id)
+    in_part = bool(getattr(request, "htmx", False))
+    if there := address_in_utc(request, ENDS):
+        return _pushed(_list(request, in_part, there), there) if in_part else redirect(there)
+    return _list(request, in_part, request.get_full_path())
+
+
+def _pushed(response: HttpResponse, address: str) -> HttpResponse:
+    """The browser is to show this address instead of the one that it asked."""
+    response["HX-Push-Url"] = address
+    return response
+
+
+def _list(request: HttpRequest, in_part: bool, address: str) -> HttpResponse:
+    """The list, or its table alone; `address` asks for the same in UTC."""
+    cluster_id, asked = cluster_id_of(request), asked_in_utc(request.GET, ENDS)
+    filters = Filters(asked, search.names(cluster_id, request.user, timezone.now()))
+    query = _query(filters, Place(asked), cluster_id)
     found = search.find(query, request.user) if query else search.EMPTY
-    template = "jobs/_table.html" if getattr(request, "htmx", False) else "jobs/list.html"
-    never_held = not found.jobs and history.read_first_hour(cluster_id) is None
-    context = {"page": _listing(request, found), "filters": filters, "never_held": never_held}
+    context = {
+        "page": _listing(asked, found),
+        "filters": filters,
+        "address": address,
+        "never_held": not found.jobs and history.read_first_hour(cluster_id) is None,
+    }
+    template = "jobs/_table.html" if in_part else "jobs/list.html"
     return render(request, template, context, status=200 if query else 400)
 
 
@@ -111,12 +129,12 @@ def _query(filters: Filters, place: Place, cluster_id: int) -> search.Query | No
     return search.Query(**wanted, **place.cleaned_data, cluster_id=cluster_id)
 
 
-def _listing(request: HttpRequest, found: search.Page) -> Listing:
+def _listing(asked: QueryDict, found: search.Page) -> Listing:
     number = f"{found.count:,}+" if found.more else f"{found.count:,}"
     return Listing(
         jobs=found.jobs,
-        next=_asking(request.GET, "before", found.older),
-        previous=_asking(request.GET, "after", found.newer),
+        next=_asking(asked, "before", found.older),
+        previous=_asking(asked, "after", found.newer),
         count=ngettext("%(number)s job", "%(number)s jobs", found.count) % {"number": number},
     )
 

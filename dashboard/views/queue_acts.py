@@ -15,6 +15,7 @@ from dashboard.acting import act, asking
 from dashboard.how_long import A_WHILE, UNTIL, HowLong
 from dashboard.views.queues import shown
 from dashboard.visitors import cluster_id_of
+from dashboard.zones import titled
 from workers.commands.queues import PauseQueue, PurgeQueue, ResumeQueue
 
 
@@ -29,7 +30,7 @@ class PauseForm(HowLong):
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
-        self.fields["until"].label = _("Resumes by itself at (UTC)")
+        self.fields["until"].label = titled(_("Resumes by itself at"))
 
 
 @asking

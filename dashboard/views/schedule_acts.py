@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -18,8 +18,10 @@ from django.views.decorators.http import require_POST
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from dashboard.acting import act, asking
+from dashboard.moment_fields import Moment
 from dashboard.schedule_pages import coming, gone_by
 from dashboard.views.schedules import facts_of, schedule_for
+from dashboard.zones import titled
 from jobs.models import CatchUp, Overlap, SchedulePolicy
 from jobs.ticks.plans import UNREADABLE, Unreadable, expression, in_a_line, policy_of
 from workers.beat.backfill import MOST, Uncountable, unsent_between
@@ -35,7 +37,6 @@ from workers.commands.schedules import (
     SkipNext,
 )
 
-MOMENT = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 LASTS = (
     ("900", gettext_lazy("15 minutes")),
     ("3600", gettext_lazy("1 hour")),
@@ -43,11 +44,6 @@ LASTS = (
     ("86400", gettext_lazy("1 day")),
     ("604800", gettext_lazy("1 week")),
 )
-
-
-def _moment(label: Any) -> forms.DateTimeField:
-    widget = forms.DateTimeInput(attrs={"class": "input", "type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
-    return forms.DateTimeField(label=label, required=True, widget=widget, input_formats=MOMENT)
 
 
 def _text(label: Any, most: int, hint: Any = "") -> forms.CharField:
@@ -107,8 +103,8 @@ def pause(request: HttpRequest, schedule_id: int) -> HttpResponse:
 class BackfillForm(forms.Form):
     """From when to when."""
 
-    begin = _moment(gettext_lazy("Due from (UTC)"))
-    end = _moment(gettext_lazy("Due until (UTC)"))
+    begin = Moment(label=titled(gettext_lazy("Due from")))
+    end = Moment(label=titled(gettext_lazy("Due until")))
     confirm = forms.IntegerField(required=False, min_value=0, max_value=MOST, widget=forms.HiddenInput())
 
 
@@ -134,9 +130,8 @@ def _last_day(now: datetime) -> dict[str, str]:
 
 
 def _counted(row: PeriodicTask, values: dict[str, Any], now: datetime) -> dict[str, Any]:
-    begin, end = (values[name].astimezone(UTC) for name in ("begin", "end"))
     try:
-        dues = unsent_between(row, begin, end, now)
+        dues = unsent_between(row, values["begin"], values["end"], now)
     except (Unreadable, Uncountable) as fault:
         return {"fault": str(fault)}
     return {"dues": dues[:20], "total": len(dues), "too_many": len(dues) > MOST}

@@ -8,8 +8,6 @@ const MINUTE = 60, HOUR = 3600, DAY = 86400;
 const rounded = (value, digits = 0) => Math.floor(value * 10 ** digits + 0.5) / 10 ** digits;
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 const grouped = (whole) => String(whole).replace(/\B(?=(\d{3})+$)/g, ",");
-const pad = (whole) => String(whole).padStart(2, "0");
-const utc = (value) => new Date(Math.floor(value) * 1000);
 
 // What is no number is not known.
 const ofNumber = (write) => (value, now) => (isNumber(value) ? write(value, now) : UNKNOWN);
@@ -61,18 +59,21 @@ function two(whole, large, largeUnit, small, smallUnit, enough) {
 
 const ago = ofNumber((value, now) => {
   const whole = rounded(Math.abs(now - value));
-  for (const [size, unit] of [[DAY, "d"], [HOUR, "h"], [MINUTE, "min"]]) {
-    if (whole >= size) return `${Math.floor(whole / size)} ${unit}`;
-  }
-  return `${whole} s`;
+  const [size, unit] = [[DAY, "d"], [HOUR, "h"], [MINUTE, "min"]].find(([size]) => whole >= size) ?? [1, "s"];
+  return `${Math.floor(whole / size)} ${unit}`;
 });
 
-const day = (date) => `${date.getUTCFullYear()}-${pad(date.getUTCMonth() + 1)}-${pad(date.getUTCDate())}`;
-
-const minute = ofNumber((value) => `${pad(utc(value).getUTCHours())}:${pad(utc(value).getUTCMinutes())}`);
-const clock = ofNumber((value) => `${minute(value)}:${pad(utc(value).getUTCSeconds())}`);
-const moment = ofNumber((value) => `${day(utc(value))} ${clock(value)} UTC`);
-const stamp = ofNumber((value, now) => (day(utc(value)) === day(utc(now)) ? "" : `${day(utc(value))} `) + clock(value));
+// Times are in the zone of the page. Swedes write them as we do, but for the minus: "2026-11-22 20:03:05 GMT−3".
+export const zone = document.documentElement.dataset.zone || "UTC";
+const clocks = new Intl.DateTimeFormat("sv-SE", { timeZone: zone, timeZoneName: "shortOffset", year: "numeric",
+  month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const local = (value) => clocks.format(Math.floor(value) * 1000).replace(/GMT(\+0$)?/, "UTC").replace("\u2212", "-");
+const moment = ofNumber(local);
+const clock = ofNumber((value) => local(value).slice(11, 19));
+const minute = ofNumber((value) => local(value).slice(11, 16));
+const time = ofNumber((value) => `${minute(value)} ${local(value).slice(20)}`);
+const stamp = ofNumber((value, now) => local(value).slice(local(value).slice(0, 10) === local(now).slice(0, 10) ? 11 : 0, 19));
+const field = ofNumber((value) => local(value).slice(0, 16).replace(" ", "T"));
 
 const isNothing = (value) => value === null || value === undefined || value === "";
 const maybe = (value) => (isNothing(value) ? NOT_APPLICABLE : String(value));
@@ -80,16 +81,13 @@ const text = (value) => (isNothing(value) ? UNKNOWN : Array.isArray(value) ? val
 const name = (value) => text(isNothing(value) ? value : String(value).split(".").pop() || value);
 const phase = (value) => (value === "PROGRESS" ? "" : text(value));
 
-const FORMATS = { text, phase, name, maybe, exact, count, rate, percent, seconds, ago, clock, minute, moment, stamp };
+const FORMATS = { text, phase, name, maybe, exact, count, rate, percent, seconds, ago, clock, minute, moment, stamp, time, field };
 
-export function written(value, form, now) {
-  return FORMATS[form](value, now);
-}
+export const written = (value, form, now) => FORMATS[form](value, now);
 
 // `pattern` with each {name} replaced by the row's value; {job}, {queue}, {worker} by their page's place.
-export function address(pattern, row) {
-  return pattern.replace(/\{(\w+)\}/g, (_, name) => name in PLACES ? PLACES[name](row) : quoted(row[name] ?? ""));
-}
+export const address = (pattern, row) =>
+  pattern.replace(/\{(\w+)\}/g, (_, name) => name in PLACES ? PLACES[name](row) : quoted(row[name] ?? ""));
 
 const PLACES = {
   job: (row) => jobPlace(row.task_id ?? "", row.id ?? 0),
@@ -103,10 +101,7 @@ function queuePlace(name) {
   return "~" + btoa(bytes).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
 }
 
-function quoted(value) {
-  return encodeURIComponent(value).replace(/[!'()*]/g, (c) => "%" + c.charCodeAt(0).toString(16).toUpperCase());
-}
-
-function jobPlace(taskId, id) {
-  return /^[A-Za-z0-9_.:@-]+$/.test(taskId) && ![".", ".."].includes(taskId) ? taskId : `~${id}`;
-}
+const quoted = (value) =>
+  encodeURIComponent(value).replace(/[!'()*]/g, (c) => "%" + c.charCodeAt(0).toString(16).toUpperCase());
+const jobPlace = (taskId, id) =>
+  /^[A-Za-z0-9_.:@-]+$/.test(taskId) && ![".", ".."].includes(taskId) ? taskId : `~${id}`;

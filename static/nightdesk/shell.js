@@ -50,7 +50,7 @@ const showAge = () => asOf && setText("age", written(Math.round((Date.now() - as
 
 function tick() {
   if (document.hidden) return;
-  setText("clock", written(now(), "minute"));
+  setText("clock", written(now(), "time"));
   showAge();
   if (!document.querySelector(".stale")) age();
 }
@@ -98,3 +98,4 @@ document.addEventListener("click", (event) => {
 offerThemes();
 offerCopies();
 for (const button of document.querySelectorAll("[data-dismiss]")) button.hidden = false;
+for (const button of document.querySelectorAll("[data-local]")) button.value = Intl.DateTimeFormat().resolvedOptions().timeZone;

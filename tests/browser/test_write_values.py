@@ -9,13 +9,19 @@ from tests.test_formats import CASES
 
 STATIC = Path(__file__).parents[2] / "static" / "nightdesk"
 WRITE_ALL = """async ([cases, root]) => {
-    const { written, address } = await import(`${root}/format.js`);
+    const { address } = await import(`${root}/format.js`);
     const { spark } = await import(`${root}/bind.js`);
-    return cases.map(([form, value, , ...rest]) => {
-        if (form === "address") return address(rest[0], value);
-        if (form === "spark") return spark(value, ...rest);
-        return written(value, form, rest[0] ?? 0);
-    });
+    const said = [];
+    for (const [form, value, , ...rest] of cases) {
+        if (form === "address") said.push(address(rest[0], value));
+        else if (form === "spark") said.push(spark(value, ...rest));
+        else {
+            const [now, zone] = [rest[0] ?? 0, rest[1] ?? "UTC"];
+            document.documentElement.dataset.zone = zone;  // as a page says it
+            said.push((await import(`${root}/format.js?${zone}`)).written(value, form, now));
+        }
+    }
+    return said;
 }"""
 
 
