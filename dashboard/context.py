@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
-from dashboard import zones
+from dashboard import themes, zones
 from dashboard.keys import groups_for
 from dashboard.pages import pages_for
 from dashboard.visitors import scope_of_visitor, user_of
@@ -31,6 +31,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "environment": settings.ENVIRONMENT,
         "clock": time.time(),
         "zone": zones.current_name(),
+        "theme": themes.theme_of(request),
     }
     if not getattr(request, "user", None) or not access.has(request.user, "view_record"):
         return known

@@ -15,6 +15,7 @@ from dashboard.views import (
     audit,
     bulk,
     channels,
+    choices,
     coverage,
     dead,
     error_acts,
@@ -39,7 +40,6 @@ from dashboard.views import (
     worker_acts,
     workers,
     workflows,
-    zone,
 )
 
 register_converter(TaskId, "task_id")
@@ -138,7 +138,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("audit/<int:action_id>/", audit.detail, name="audit-action"),
     path("sign-in/", account.sign_in, name="sign-in"),
     path("sign-out/", account.sign_out, name="sign-out"),
-    path("zone/", zone.index, name="zone"),
+    path("theme/", choices.theme, name="theme"),
+    path("zone/", choices.zone, name="zone"),
     path("live/", live.index, name="live"),
     path("api/v1/", include(v1.addresses)),
     path("healthz", health.lives, name="healthz"),

@@ -19,7 +19,6 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 COOKIE = "nightdesk-zone"
-LASTS = 365 * 86_400
 # What names the zone that the moments of a form are meant in.
 FIELD = "zone"
 # Files beside the zones that are none, and that browsers don't know.

@@ -232,6 +232,7 @@ PAGES: dict[str, Page] = {
     "audit": Page(AUDITORS),
     "audit-export": Page(AUDITORS),
     "audit-action": Page(AUDITORS, of="action"),
+    "theme": Page(None),
     "zone": Page(READERS),
     "live": Page(READERS),
     "sign-in": Page(EVERYBODY),

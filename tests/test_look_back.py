@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from dashboard import moments
 from dashboard.moments import NoMoment
+from dashboard.templatetags.past import ground
 from jobs import fleet
 from jobs.models import Bucket, Cluster, QueueSample, Reach, Worker, WorkerSample
 from jobs.past import look_back
@@ -31,7 +32,7 @@ from workers.monitor.sample import sample_workers
 THEN = datetime(2026, 11, 21, 2, 41, tzinfo=UTC)
 MINUTE = int(THEN.timestamp()) // 60
 # What the menu of every page has: it does nothing to what is shown.
-OF_THE_ACCOUNT = r'(?s)<form method="post" action="/(?:zone|sign-out)/">.*?</form>'
+OF_THE_ACCOUNT = r'(?s)<form method="post" action="/(?:theme|zone|sign-out)/">.*?</form>'
 PLACES = ("/", "/queues/", "/queues/high/", "/workers/")
 
 
@@ -266,3 +267,12 @@ def test_a_narrow_reach_stays_narrow_in_the_past(client: Client) -> None:
     found = client.get("/queues/", {"at": an_hour_ago()}).context["frame"]["queues"]
     assert [row["name"] for row in found] == ["low"]
     assert client.get("/queues/high/", {"at": an_hour_ago()}).status_code == 404
+
+
+def test_a_chart_says_which_time_lies_under_it_also_where_its_table_begins_later() -> None:
+    rows = [(THEN, 3), (THEN - timedelta(hours=1), 1)]
+    start = int(THEN.timestamp()) - 23 * 3600
+    assert ground(rows, 3600, steps=24) == (
+        f'data-drag="/" data-start="{start}" data-step="3600" data-steps="24"'
+    )
+    assert f'data-start="{start + 22 * 3600}"' in ground(rows, 3600, "/queues/high/")

@@ -151,6 +151,7 @@ def test_a_theme_that_was_chosen_stays(visit: Visit) -> None:
     light = page.evaluate(paper)
     page.locator(".account .who").click()
     page.get_by_role("button", name="Dark").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     dark = page.evaluate(paper)
     assert dark != light
     page.goto("/jobs/")
