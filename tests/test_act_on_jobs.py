@@ -249,7 +249,7 @@ def test_a_task_says_what_it_does(visitor: Client) -> None:
         ({"value-x": "2"}, "A value is needed."),
         ({"value-x": "2", "value-y": "three"}, "Enter a whole number."),
         ({"value-x": "2", "value-y": "3", "priority": "77"}, "77 is not one of the available choices"),
-        ({"value-x": "2", "value-y": "3", "eta": "tomorrow"}, "Enter a valid date/time."),
+        ({"value-x": "2", "value-y": "3", "eta": "tomorrow"}, "That is no moment"),
     ],
 )
 def test_a_form_with_faults_runs_nothing(visitor: Client, form: dict[str, str], why: str) -> None:

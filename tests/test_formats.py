@@ -20,7 +20,8 @@ def written(form: str, value: Any, *rest: Any) -> str:
         return formats.address(rest[0], value)
     if form == "spark":
         return charts.spark(value, *rest)
-    now, zone = (*rest, *(0.0, "UTC")[len(rest) :])
+    now = rest[0] if rest else 0.0
+    zone = rest[1] if len(rest) > 1 else "UTC"
     with timezone.override(zone):
         return formats.written(value, form, now)
 

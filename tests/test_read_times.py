@@ -27,6 +27,7 @@ from jobs.models import Action, Bulk, Job, Pause, Rule
 from jobs.models.alerts import Kind
 from tests.alerting import an_alert
 from tests.seed import seed
+from tests.test_act_on_jobs import recorded
 from tests.test_read_audit import exported
 
 BERLIN, KOLKATA = "Europe/Berlin", "Asia/Kolkata"
@@ -272,6 +273,29 @@ def test_a_form_with_a_zone_that_is_none_does_nothing(indian: Client, zone: str)
     assert response.status_code == 400
     assert "That is no moment" in response.content.decode()
     assert not Pause.objects.exists()
+
+
+def test_an_edited_job_is_sent_at_the_moment_that_was_checked(indian: Client) -> None:
+    job = recorded()
+    address, eta = (
+        f"/jobs/~{job.pk}/rerun/",
+        timezone.now().replace(second=0, microsecond=0) + timedelta(hours=2),
+    )
+    local = eta.astimezone(ZoneInfo(KOLKATA)).strftime("%Y-%m-%dT%H:%M")
+    form = {
+        "once": ONCE,
+        "args": "[7]",
+        "kwargs": "{}",
+        "queue": "",
+        "priority": "",
+        "eta": local,
+        "zone": KOLKATA,
+    }
+    checked = indian.post(address, form).content.decode()
+    assert f"{local.replace('T', ' ')}:00 UTC+5:30" in checked
+    carried = dict(re.findall(r'<textarea name="(\w+)" hidden>(.*?)</textarea>', checked))
+    indian.post(address, {**carried, "once": ONCE, "step": "run"})
+    assert f'"eta":"{eta}"' in str(Action.objects.get().arguments)
 
 
 def test_a_backfill_is_confirmed_for_the_span_that_was_counted(indian: Client) -> None:

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from dashboard import formats, zones
 from dashboard.acting import act, asking
 from dashboard.addresses import job_address
 from dashboard.json_text import legible
@@ -23,7 +24,7 @@ from workers import signatures
 from workers.commands import jobs as commands
 from workers.commands.jobs import Rerun
 
-FIELDS = ("args", "kwargs", "queue", "priority", "eta")
+FIELDS = ("args", "kwargs", "queue", "priority", "eta", zones.FIELD)
 
 
 @asking
@@ -105,7 +106,7 @@ def _changes(request: HttpRequest, job: Job, form: RerunForm) -> list[dict[str, 
     where = {
         "queue": (job.queue, edited["queue"]),
         "priority": (job.priority, edited["priority"]),
-        "eta": (None, edited["eta"]),
+        "eta": (None, edited["eta"] and formats.moment(edited["eta"].timestamp())),
     }
     moved = {name: pair for name, pair in where.items() if pair[1] not in (None, pair[0])}
     return parts + [
