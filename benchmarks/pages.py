@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 from benchmarks import viewer
@@ -19,6 +20,16 @@ SURROUNDINGS = 100
 GOAL = "<= 100"
 TASK, QUEUE, WORKER = "shop.orders.sync", "high", "high@ams-1"
 A_JOB = "a job"
+BEGAN = datetime.now(UTC)
+
+
+def _ago(**age: float) -> str:
+    return f"{BEGAN - timedelta(**age):%Y-%m-%dT%H:%M}"
+
+
+EARLIER = "?" + urlencode({"at": _ago(hours=3)})
+AN_HOUR = "?" + urlencode({"since": _ago(days=2, hours=1), "until": _ago(days=2)})
+FIVE_DAYS = "?" + urlencode({"since": _ago(days=6), "until": _ago(days=1)})
 # Each page by what it is called here; a new page joins by a line.
 PAGES = {
     "overview": "/",
@@ -28,6 +39,20 @@ PAGES = {
     "jobs, succeeded, of a task": "/jobs/?" + urlencode({"state": "succeeded", "task": TASK}),
     "jobs, of a task in a queue": "/jobs/?" + urlencode({"task": TASK, "queue": QUEUE}),
     "jobs, far back": "/jobs/?before=900",
+    "jobs of an hour": f"/jobs/{AN_HOUR}",
+    "errors": "/errors/",
+    "an error": "/errors/1/",
+    "tasks": "/tasks/",
+    "tasks, of a week": "/tasks/?window=7d",
+    "a task": f"/tasks/{TASK}/",
+    "a task, of a week": f"/tasks/{TASK}/?window=7d",
+    "workflows": "/workflows/",
+    "overview, earlier": f"/{EARLIER}",
+    "overview, of an hour": f"/{AN_HOUR}",
+    "overview, of five days": f"/{FIVE_DAYS}",
+    "queues, earlier": f"/queues/{EARLIER}",
+    "a queue, earlier": f"/queues/{QUEUE}/{EARLIER}",
+    "workers, earlier": f"/workers/{EARLIER}",
     "queues": "/queues/",
     "a queue": f"/queues/{QUEUE}/",
     "workers": "/workers/",

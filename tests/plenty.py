@@ -88,7 +88,10 @@ def _fill(model: type[models.Model], numbers: range, filled: set[type[models.Mod
     table: Any = model._base_manager
     now = timezone.now()
     owners = {field.name: _owners(field, numbers.stop) for field in _columns(model) if field.is_relation}
-    table.bulk_create(model(**_row(model, n, now, owners)) for n in numbers)
+    # Of what each owner has one, there are no more than owners.
+    single = [owners[one.name] for one in _columns(model) if isinstance(one, models.OneToOneField)]
+    most = min(map(len, single), default=numbers.stop)
+    table.bulk_create(model(**_row(model, n, now, owners)) for n in numbers if n <= most)
 
 
 def _columns(model: type[models.Model]) -> list[Any]:

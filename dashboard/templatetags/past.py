@@ -1,9 +1,11 @@
-"""The way from a step of a chart to the system as it was then: charts drawn by the server aren't dragged."""
+"""The way from the steps of a chart to the system as it was then: by a link, and by dragging (drag.js)."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from django import template
 from django.template import RequestContext
@@ -30,3 +32,20 @@ def then(
     span = moments.ends(since, int(since + seconds))
     question = moments.query(context.request.GET, span)
     return format_html('<a href="{}?{}">{}</a>', address or reverse("overview"), question, shown)
+
+
+@register.simple_tag
+def ground(rows: Sequence[Sequence[Any]], seconds: int, address: str = "", steps: int = 0) -> SafeString:
+    """Marks what a chart is drawn on, so that dragging leads to the span under it.
+
+    `rows` are its steps, the newest first, each with its begin first; `steps` as many as are drawn, where
+    rows are fewer.
+    """
+    drawn = steps or len(rows)
+    return format_html(
+        'data-drag="{}" data-start="{}" data-step="{}" data-steps="{}"',
+        address or reverse("overview"),
+        int(epoch(rows[0][0])) - (drawn - 1) * seconds,
+        seconds,
+        drawn,
+    )

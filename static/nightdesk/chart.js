@@ -1,12 +1,12 @@
 // "Finished a minute": finished as a stepped area, failures in a lane of their own, the oldest waiting dashed.
 // One uPlot: each scale keeps the lowest fifth of the height free, and there the failures stand.
-import { written } from "./format.js";
+import { bind } from "./bind.js";
+import { written, zone } from "./format.js";
 
 const LANE = 0.2, GAP = 0.06;  // of the plot's height
 const AXIS = 44, TIME = 24;
 const MARKS = 12, TAG = 14;  // px above the plot, for letters, and the size of one
-const SLIP = 10;  // px: a click that slips by less is no drag
-const DAY = 86400, CALM = 10;  // seconds: waits far below this stay at the foot
+const MINUTE = 60, DAY = 86400, CALM = 10;  // seconds: waits far below this stay at the foot
 const FONT_SIZE = 11, FONT = `${FONT_SIZE}px system-ui, sans-serif`;
 const letters = () => `${FONT_SIZE * devicePixelRatio}px system-ui, sans-serif`;  // on the canvas
 
@@ -16,16 +16,25 @@ export function drawChart() {
   if (!place) return () => {};
   const first = JSON.parse(document.getElementById("chart-data").textContent);
   // Of a page about the past all minutes are over: the one that still runs, which a chart ends with, is empty.
-  if ("over" in place.dataset) for (const values of [first.finished, first.failed, first.oldest]) values.push(null);
-  const plot = new uPlot(options(place), columns(first), place);
+  if ("over" in place.dataset) {
+    place.dataset.over ||= first.start + first.finished.length * first.step;
+    for (const values of [first.finished, first.failed, first.oldest]) values.push(null);
+  }
+  const plot = new uPlot(options(place, first.step), columns(first), place);
+  layGround(plot, first);
   new ResizeObserver(() => plot.setSize(size(place))).observe(place);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot.redraw());
-  document.addEventListener("nightdesk:theme", () => plot.redraw());
   return (chart) => {
     if (!chart) return plot.redraw();
     plot.setData(columns(chart));
+    layGround(plot, chart);
     fillTable(chart);
   };
+}
+
+// What drag.js asks for.
+function layGround({ over, root }, { start, step, finished }) {
+  Object.assign(over.dataset, { drag: location.pathname, start, step, steps: finished.length, over: root.parentElement.dataset.over ?? "" });
 }
 
 // uPlot wants one array of x and one for each series; the last minute still runs and is a series of its own.
@@ -59,12 +68,12 @@ function nice(value) {
   return unit * [1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((step) => step * unit >= value);
 }
 
-function options(place) {
+function options(place, step) {
   const stepped = uPlot.paths.stepped({ align: 1 });
   return {
-    ...size(place), tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
+    ...size(place), tzDate: (at) => uPlot.tzDate(new Date(at * 1000), zone),
     legend: { show: false }, padding: [MARKS, 0, 0, 0],
-    cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false, dist: SLIP } },
+    cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
     scales: { x: { time: true }, jobs: { range: aboveLane(10) }, age: { range: aboveLane(CALM) }, failed: { range: inLane } },
     series: [
       {},
@@ -77,10 +86,10 @@ function options(place) {
       axis({ stroke: ink("label"), size: TIME, space: 90, values: (plot, times) => times.map((at) => minute(plot, at)) }),
       axis({ stroke: ink("label"), size: AXIS, scale: "jobs", grid: { stroke: ink("grid"), width: 1 }, splits: halves,
         values: (_plot, marks) => marks.map((mark) => written(mark, "count")) }),
-      axis({ stroke: ink("oldest"), size: AXIS + 32, scale: "age", side: 1, splits: halves,
+      axis({ stroke: ink("oldest"), size: AXIS + 32, scale: "age", show: step === MINUTE, side: 1, splits: halves,
         values: (_plot, marks) => marks.map((mark) => (mark ? written(mark, "seconds") : "")) }),
     ],
-    hooks: { setCursor: [readOut], drawClear: [ruleLane], draw: [markChanges], setSelect: [goBack] },
+    hooks: { setCursor: [readOut], drawClear: [ruleLane], draw: [markChanges] },
   };
 }
 
@@ -125,18 +134,6 @@ function markChanges(plot) {
   ctx.restore();
 }
 
-// Dragging fills in the form for a span: in whole steps, and not beyond the end of the one that is shown.
-function goBack(plot) {
-  const { left, width } = plot.select, edges = plot.data[0].slice(0, -1);  // behind them is the end of the running one
-  if (width < SLIP) return;
-  const since = edges.slice(0, -1).findLast((time) => time <= plot.posToVal(left, "x")) ?? edges[0];
-  const end = edges.find((time) => time >= plot.posToVal(left + width, "x")) ?? edges.at(-1);
-  const until = Math.min(end, Number(plot.root.parentElement.dataset.over) || end);
-  const form = document.getElementById("past-since").form;
-  for (const [end, at] of Object.entries({ since, until })) form.elements[end].value = new Date(at * 1000).toISOString().slice(0, 16);
-  form.submit();
-}
-
 // The minute under the pointer, beside the key.
 function readOut(plot) {
   const place = plot.cursor.idx ?? Infinity;
@@ -153,11 +150,8 @@ function readOut(plot) {
 function fillTable({ start, step, finished, failed, oldest }) {
   const body = document.getElementById("chart-rows");
   if (!body.closest("details").open) return;
-  const count = Math.min(body.rows.length, finished.length);
-  for (let row = 0; row < count; row++) {
-    const place = finished.length - 1 - row;
-    const texts = [written(start + place * step, "minute"), written(finished[place], "exact"),
-      written(failed[place], "exact"), written(oldest[place], "seconds")];
-    texts.forEach((content, cell) => { body.rows[row].cells[cell].firstElementChild.textContent = content; });
-  }
+  [...body.rows].forEach((row, age) => {
+    const place = finished.length - 1 - age;
+    bind(row, { minute: start + place * step, finished: finished[place], failed: failed[place], oldest: oldest[place] }, null);
+  });
 }

@@ -1,6 +1,7 @@
-// What every page has: freshness in the bar, counts beside the navigation, growing ages, the theme, copying. A page's own
+// What every page has: freshness in the bar, counts beside the navigation, growing ages, copying. A page's own
 // script imports this one and calls `shell` with what to do with a frame.
 import { age, bind, now } from "./bind.js";
+import "./drag.js";
 import { written } from "./format.js";
 import { watch } from "./live.js";
 
@@ -60,23 +61,6 @@ function setText(id, content) {
   if (element && element.textContent !== content) element.textContent = content;
 }
 
-function offerThemes() {
-  const group = document.querySelector(".themes");
-  if (!group) return;
-  group.hidden = false;
-  group.addEventListener("click", (event) => choose(group, event.target.dataset.themeChoice));
-  choose(group, document.documentElement.dataset.theme ?? "");
-}
-
-function choose(group, theme) {
-  if (theme === undefined) return;
-  if (theme) document.documentElement.dataset.theme = theme;
-  else delete document.documentElement.dataset.theme;
-  try { localStorage.setItem("nightdesk-theme", theme); } catch { /* storage is blocked: for this page only */ }
-  for (const button of group.children) button.setAttribute("aria-pressed", button.dataset.themeChoice === theme);
-  document.dispatchEvent(new Event("nightdesk:theme"));
-}
-
 export function offerCopies(scope = document) {
   if (!navigator.clipboard) return;
   for (const button of scope.querySelectorAll("[data-copy]")) button.hidden = false;
@@ -95,7 +79,6 @@ document.addEventListener("click", (event) => {
   const account = document.querySelector(".account[open]");
   if (account && !account.contains(event.target)) account.open = false;
 });
-offerThemes();
 offerCopies();
 for (const button of document.querySelectorAll("[data-dismiss]")) button.hidden = false;
 for (const button of document.querySelectorAll("[data-local]")) button.value = Intl.DateTimeFormat().resolvedOptions().timeZone;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -20,13 +20,19 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 def drag(page: Page, begin: float, end: float) -> None:
     """Over the chart, from one share of its width to another."""
-    box = page.locator("#chart .u-over").bounding_box()
-    assert box is not None
-    middle = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + box["width"] * begin, middle)
+    point(page, begin)
     page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * end, middle, steps=4)
+    point(page, end)
     page.mouse.up()
+
+
+def point(page: Page, share: float) -> None:
+    """Move the pointer over the chart, to this share of its width."""
+    ground = page.locator("[data-drag]")
+    ground.scroll_into_view_if_needed()
+    box = ground.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * share, box["y"] + box["height"] / 2, steps=4)
 
 
 def minutes_asked(page: Page) -> float:
@@ -70,6 +76,49 @@ def test_a_span_dragged_to_the_edge_of_a_chart_of_hours_ends_where_that_ends(vis
     page.wait_for_url(lambda url: shown not in url)
     expect(page.locator(".then")).to_contain_text("The system from")
     assert parse_qs(urlsplit(page.url).query)["until"] == [moments.field(until)]
+
+
+@pytest.mark.parametrize(
+    ("path", "leads_to", "minutes"),
+    [
+        ("/tasks/workers.demo.tasks.sync_product/", "/", range(6 * 60, 9 * 60)),
+        ("/queues/default/", "/queues/default/", range(16, 23)),
+    ],
+)
+def test_a_chart_drawn_by_the_server_is_dragged_over_as_well(
+    visit: Visit, path: str, leads_to: str, minutes: range
+) -> None:
+    seed(timezone.now())
+    page = visit(f"{path}?cluster=default")
+    drag(page, 0.3, 0.6)
+    page.wait_for_url(re.compile(r"since=\d{4}-\d\d-\d\dT"))
+    assert urlsplit(page.url).path == leads_to
+    assert "cluster=default" in page.url
+    assert minutes_asked(page) in minutes
+    expect(page.locator(".then")).to_contain_text("The system from")
+
+
+def test_a_drag_over_the_running_hour_ends_with_the_last_whole_minute(visit: Visit) -> None:
+    seed(timezone.now())
+    page = visit("/tasks/workers.demo.tasks.sync_product/")
+    drag(page, 0.8, 1.1)
+    page.wait_for_url(re.compile(r"until="))
+    until = datetime.fromisoformat(parse_qs(urlsplit(page.url).query)["until"][0])
+    assert abs(until.replace(tzinfo=UTC) - timezone.now()) < timedelta(minutes=2)
+    expect(page.locator(".then")).to_contain_text("The system from")
+
+
+def test_what_is_dragged_over_is_seen_and_a_slip_of_the_hand_leads_nowhere(visit: Visit) -> None:
+    seed(timezone.now())
+    page = visit("/queues/default/")
+    point(page, 0.3)
+    page.mouse.down()
+    point(page, 0.6)
+    expect(page.locator(".picked")).to_be_visible()
+    point(page, 0.301)
+    expect(page.locator(".picked")).to_be_hidden()
+    page.mouse.up()
+    assert urlsplit(page.url).query == ""
 
 
 def test_a_span_can_be_asked_for_and_shifted_without_script(visit: Visit) -> None:
