@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 
-from jobs.models import Action, Job
+from jobs.models import Action, Job, Visible
 from jobs.models.people import OPEN_OUTCOMES, Outcome
 from jobs.perform import Settled, settle
 from jobs.store.turns import written
@@ -38,9 +38,8 @@ class Follower:
 
     def _settle(self, actions: Sequence[Action]) -> None:
         made = {task_id: action for action in actions if (task_id := made_by(action)) is not None}
-        clusters = {action.cluster_id for action in actions}
-        jobs = Job.objects.filter(cluster__in=clusters, task_id__in=made)
-        found = jobs.values_list("pk", "task_id", "retry_of")
+        recorded = Job.objects.filter(cluster__in={action.cluster_id for action in actions})
+        found = recorded.filter(task_id__in=made).values_list("pk", "task_id", "retry_of")
         now = datetime.now(UTC)
         heard = {task_id for _, task_id, _ in found}
         unheard = [action for task_id, action in made.items() if task_id not in heard]
@@ -54,7 +53,7 @@ class Follower:
                 settle(action, Settled(Outcome.DONE))
             for action in given_up:
                 settle(action, Settled(Outcome.FAILED, detail="Published, and never heard of again."))
-        self._changed({pk for pk, _, _ in found} | _numbers(clusters, {retry_of for _, _, retry_of in found}))
+        self._changed({pk for pk, _, _ in found} | _numbers(recorded, {retry_of for _, _, retry_of in found}))
 
 
 def made_by(action: Action) -> str | None:
@@ -67,7 +66,6 @@ def _is_late(action: Action, now: datetime) -> bool:
     return action.outcome == Outcome.SENT and now - action.at > LONGEST_WAIT
 
 
-def _numbers(clusters: Collection[int], task_ids: set[str | None]) -> set[int]:
+def _numbers(recorded: Visible, task_ids: set[str | None]) -> set[int]:
     """The pages of the jobs whose second lives began."""
-    jobs = Job.objects.filter(cluster__in=clusters, task_id__in=task_ids - {None})
-    return set(jobs.values_list("pk", flat=True))
+    return set(recorded.filter(task_id__in=task_ids - {None}).values_list("pk", flat=True))
