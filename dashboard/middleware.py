@@ -4,11 +4,13 @@ times in the visitor's zone."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC
 from typing import Any
 
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.defaults import permission_denied
@@ -62,13 +64,15 @@ class OwnPagesOnly:
 
 
 class TheirZone:
-    """The visitor's zone is the active one while their request is answered."""
+    """The visitor's zone is the active one while their request is answered; Django's admin names none, so it
+    stays in UTC."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        with timezone.override(zones.zone_of(request)):
+        in_admin = request.path.startswith(reverse("admin:index"))
+        with timezone.override(UTC if in_admin else zones.zone_of(request)):
             return self.get_response(request)
 
 

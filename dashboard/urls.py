@@ -47,6 +47,8 @@ register_converter(QueueName, "queue_name")
 register_converter(QueueName, "task_name")  # any text, likewise
 register_converter(QueueName, "workflow_id")
 
+handler500 = "dashboard.views.faults.broken"
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", overview.index, name="overview"),
     path("jobs/", jobs.index, name="jobs"),

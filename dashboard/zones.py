@@ -23,6 +23,8 @@ COOKIE = "nightdesk-zone"
 FIELD = "zone"
 # Files beside the zones that are none, and that browsers don't know.
 NO_ZONES = frozenset({"Factory", "localtime", "posixrules"})
+# Zones are ahead of UTC by whole quarters of an hour; seconds.
+OFFSETS = 900
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 LONGEST_MOMENT = 40
 UNREADABLE = "?"
@@ -85,11 +87,9 @@ def label(at: datetime) -> str:
 
 def round_moments(start: int, end: int, step: int) -> list[int]:
     """The moments from `start` to before `end` at which clocks show a multiple of `step`, all in seconds."""
-    zone = timezone.get_current_timezone()
-    first, last = (at + _ahead(at) for at in (start, end))
-    shown = (datetime.fromtimestamp(wall, UTC) for wall in range(-(-first // step) * step, last, step))
-    moments = (int(wall.replace(tzinfo=zone).timestamp()) for wall in shown)
-    return [at for at in moments if start <= at < end]
+    # What clocks show may go back or leap between two moments, so it is asked at each that can be round.
+    fine = math.gcd(step, OFFSETS)
+    return [at for at in range(-(-start // fine) * fine, end, fine) if (at + _ahead(at)) % step == 0]
 
 
 def _ahead(at: int) -> int:

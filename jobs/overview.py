@@ -20,11 +20,17 @@ from jobs.trust import read_record
 
 T = TypeVar("T")
 
-# The worst ones; all of them have a page.
+# The worst ones; all of them have a page, and the API.
 MOST_QUEUES = 30
 
 
-def overview(cluster_id: int, scope: str, now: datetime, memory: Memory | None = None) -> dict[str, Any]:
+def overview(
+    cluster_id: int,
+    scope: str,
+    now: datetime,
+    memory: Memory | None = None,
+    most_queues: int | None = MOST_QUEUES,
+) -> dict[str, Any]:
     """The `overview` dict of docs/frames.md. At most 12 statements, whatever the number of rows."""
     seen = look(cluster_id, now, memory if memory is not None else Memory(), scopes.named(scope))
     queues, alerts = queue_rows(seen), attending.read_alerts(cluster_id, seen.scope, now)
@@ -50,8 +56,8 @@ def overview(cluster_id: int, scope: str, now: datetime, memory: Memory | None =
         "chart": _chart(seen),
         "changes": [attending.change_row(change) for change in changes],
         "told": attending.told_key(changes, seen.trust.acted),
-        "queues": [{**queue, "trend": depths(seen, queue["name"])} for queue in queues[:MOST_QUEUES]],
-        "more_queues": max(0, len(queues) - MOST_QUEUES),
+        "queues": [{**queue, "trend": depths(seen, queue["name"])} for queue in queues[:most_queues]],
+        "more_queues": len(queues[most_queues:]) if most_queues is not None else 0,
         "failures": [_failure(job, seen.scope) for job in seen.failures],
         **side.counts(seen.scope, now, cluster_id),
         "schedules": seen.trust.schedules(),

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from dashboard.api import door
 from jobs.allowance import Allowance
-from jobs.models import Action, Attempt, Bucket, Cluster, Heartbeat, Job, Payload, Reach, Worker
+from jobs.models import Action, Attempt, Bucket, Cluster, Heartbeat, Job, Payload, QueueSample, Reach, Worker
 from jobs.models.people import Outcome
 from jobs.rollups import Sketches
 from tests.api import Answer, Program, account, program, token_of
@@ -147,6 +147,10 @@ def test_queues_and_workers_are_told() -> None:
     one = program("viewer")
     assert [queue["name"] for queue in one.get("/queues").body["queues"]] == ["default", "high", "low"]
     assert one.get("/queues/high").body["slots"] == 4
+    for number in range(40):
+        QueueSample.objects.create(queue=f"q{number}", at=timezone.now(), depth=0)
+    assert len(one.get("/queues").body["queues"]) == 43
+    assert one.get("/queues/q39").body["name"] == "q39"
     told = one.get("/workers/w%40h%2F1").body
     assert (told["state"], told["queues"], told["setup"]) == ("online", ["high"], {"pool": "solo"})
     assert one.get("/workers").body["workers"] == [told]

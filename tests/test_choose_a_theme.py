@@ -40,6 +40,18 @@ def test_a_choice_is_given_back_to_the_system(visitor: Client) -> None:
     assert "data-theme" not in page(visitor)
 
 
+def test_the_page_that_says_that_something_broke_has_it_too(
+    visitor: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor.post("/theme/", {"theme": "dark"})
+    visitor.raise_request_exception = False
+    monkeypatch.setattr("dashboard.context.access.has", lambda *_: 1 / 0)
+    response = visitor.get("/jobs/")
+    assert response.status_code == 500
+    assert 'data-theme="dark"' in response.content.decode()
+    assert "Something broke here" in response.content.decode()
+
+
 @pytest.mark.parametrize("name", ["sepia", '"><script>', "x" * 9_000])
 def test_a_theme_that_is_none_is_refused_in_a_line_and_as_a_cookie_is_as_none(
     visitor: Client, name: str

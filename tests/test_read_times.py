@@ -85,10 +85,14 @@ def test_a_secure_installation_keeps_the_choice_securely(visitor: Client, settin
 
 @pytest.mark.parametrize(
     "address",
-    ["https://elsewhere.example/", "//elsewhere.example", "javascript:alert(1)", "", "/" + "x" * 9_000],
-)
+    [
+        "https://elsewhere.example/", "//elsewhere.example", "javascript:alert(1)", "", "/" + "x" * 9_000,
+        "foo", "admin:index",
+    ],
+)  # fmt: skip
 def test_choosing_leads_back_to_addresses_of_ours_alone(visitor: Client, address: str) -> None:
     assert visitor.post("/zone/", {"zone": BERLIN, "next": address})["Location"] == "/"
+    assert visitor.post("/theme/", {"theme": "dark", "next": address})["Location"] == "/"
 
 
 @pytest.mark.parametrize("name", LIES)
@@ -186,6 +190,20 @@ def test_the_axis_of_a_chart_has_round_times_in_every_zone(zone: str, step: int,
     with timezone.override(zone):
         marks = zones.round_moments(start, start + 86_400, step)
         assert [formats.minute(at) for at in marks] == shown
+
+
+@pytest.mark.parametrize(
+    ("began", "step", "shown"),
+    [
+        ("2026-10-25 00:30", 600, ["02:30", "02:40", "02:50", "02:00", "02:10", "02:20"]),
+        ("2026-10-25 00:00", 1_800, ["02:00", "02:30"]),
+        ("2026-03-29 00:30", 1_800, ["01:30", "03:00"]),
+    ],
+)
+def test_the_axis_of_an_hour_goes_on_while_clocks_change(began: str, step: int, shown: list[str]) -> None:
+    start = int(datetime.fromisoformat(began).replace(tzinfo=UTC).timestamp())
+    with timezone.override(BERLIN):
+        assert [formats.minute(at) for at in zones.round_moments(start, start + 3_600, step)] == shown
 
 
 def test_the_axis_keeps_to_midnight_over_the_night_in_which_clocks_change() -> None:
@@ -309,12 +327,12 @@ def test_a_backfill_is_confirmed_for_the_span_that_was_counted(indian: Client) -
     assert 'type="datetime-local" name="begin" value="2026-11-21T05:30"' in said.replace("\n", "")
 
 
-def test_the_admin_shows_and_reads_moments_in_the_zone_and_the_audit_has_them_in_utc(indian: Client) -> None:
+def test_the_admin_which_names_no_zone_stays_in_utc(indian: Client) -> None:
     made = ClockedSchedule.objects.create(clocked_time=datetime(2030, 1, 1, 12, tzinfo=UTC))
     address = f"/admin/django_celery_beat/clockedschedule/{made.pk}/change/"
     said = said_by(indian, address)
-    assert 'value="17:30:00"' in said
-    indian.post(address, {"clocked_time_0": "2030-01-01", "clocked_time_1": "18:30:00"})
+    assert 'value="12:00:00"' in said
+    indian.post(address, {"clocked_time_0": "2030-01-01", "clocked_time_1": "13:00:00"})
     made.refresh_from_db()
     assert made.clocked_time == datetime(2030, 1, 1, 13, tzinfo=UTC)
     told = Action.objects.get(command="admin.change")

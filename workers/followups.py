@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 
-from jobs.models import Action, Job, Visible
+from jobs.models import Action, Cluster, Job, Visible
 from jobs.models.people import OPEN_OUTCOMES, Outcome
 from jobs.perform import Settled, settle
 from jobs.store.turns import written
@@ -38,7 +38,9 @@ class Follower:
 
     def _settle(self, actions: Sequence[Action]) -> None:
         made = {task_id: action for action in actions if (task_id := made_by(action)) is not None}
-        recorded = Job.objects.filter(cluster__in={action.cluster_id for action in actions})
+        # What is published anew is recorded here, whatever cluster its job was of.
+        clusters = {Cluster.DEFAULT_ID, *(action.cluster_id for action in actions)}
+        recorded = Job.objects.filter(cluster__in=clusters)
         found = recorded.filter(task_id__in=made).values_list("pk", "task_id", "retry_of")
         now = datetime.now(UTC)
         heard = {task_id for _, task_id, _ in found}

@@ -87,7 +87,7 @@ def _job(request: HttpRequest, key: dict[str, Any]) -> dict[str, Any]:
 
 @router.get("/queues", response=schemas.Queues, tags=["queues"], summary="All queues, worst first")
 def list_queues(request: HttpRequest, asked: Query[OfCluster]) -> dict[str, Any]:
-    """At most 100."""
+    """Those that are declared, and those that have been heard of."""
     only_known(request, OfCluster)
     return _queues(request, asked.cluster_id())
 
@@ -103,7 +103,7 @@ def queue(request: HttpRequest, name: str, asked: Query[OfCluster]) -> dict[str,
 
 
 def _queues(request: HttpRequest, cluster_id: int) -> dict[str, Any]:
-    frame = overview(cluster_id, scopes.known(scope_of(request)), timezone.now())
+    frame = overview(cluster_id, scopes.known(scope_of(request)), timezone.now(), most_queues=None)
     pauses = {pause.queue: pause for pause in Pause.objects.filter(cluster=cluster_id, resumed_at=None)}
     queues = [_queue(told, pauses.get(told["name"])) for told in frame["queues"]]
     return {"word": frame["word"], "queues": queues}

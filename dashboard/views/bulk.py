@@ -158,7 +158,8 @@ def _preview_of(request: HttpRequest, bulk: Bulk) -> dict[str, object]:
 def _effects(request: HttpRequest, bulk: Bulk, preview: Preview) -> list[bulk_rows.Effect]:
     if bulk.deed != Deed.RETRY or bulk.frozen_at is None:
         return []
-    frame = live.overview(bulk.cluster.pk, scope_of_visitor(request), timezone.now(), memory)
+    scope, now = scope_of_visitor(request), timezone.now()
+    frame = live.overview(bulk.cluster.pk, scope, now, memory, most_queues=None)
     return bulk_rows.effects(preview, frame["queues"])
 
 

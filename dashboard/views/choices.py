@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -27,7 +27,8 @@ def theme(request: HttpRequest) -> HttpResponse:
     chosen = request.POST.get("theme", "")
     if chosen not in ("", *themes.THEMES):
         return HttpResponseBadRequest(_("There is no such theme."), content_type="text/plain; charset=utf-8")
-    return _keep(themes.COOKIE, chosen, redirect(_back(request.POST.get("next", ""), request)))
+    back = _back(request.POST.get("next", ""), request)
+    return _keep(themes.COOKIE, chosen, HttpResponseRedirect(back))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -42,7 +43,7 @@ def zone(request: HttpRequest) -> HttpResponse:
     if zones.zone_named(name) is None:
         fault = _("There is no time zone “%(name)s” here.") % {"name": name[:LONGEST_NAME_SHOWN]}
         return _page(request, back, fault)
-    return _keep(zones.COOKIE, name, redirect(back))
+    return _keep(zones.COOKIE, name, HttpResponseRedirect(back))
 
 
 def _page(request: HttpRequest, back: str, fault: str = "") -> HttpResponse:
@@ -66,4 +67,5 @@ def _keep(cookie: str, chosen: str, response: HttpResponse) -> HttpResponse:
 def _back(address: str, request: HttpRequest) -> str:
     """Where one was, if that is an address of ours."""
     ours = url_has_allowed_host_and_scheme(address, {request.get_host()}, require_https=request.is_secure())
-    return address if ours and len(address) <= LONGEST_ADDRESS else reverse("overview")
+    whole = address.startswith("/") and len(address) <= LONGEST_ADDRESS
+    return address if ours and whole else reverse("overview")

@@ -6,8 +6,8 @@ const SLIP = 10, MINUTE = 60;  // px: a click that slips by less is no drag; sec
 const picked = Object.assign(document.createElement("div"), { className: "picked" });
 let ground = null, from = 0, ends = null;  // as shares of the width
 
-addEventListener("pointerdown", ({ button, target, clientX }) => {
-  [ground, from] = [button ? null : target.closest?.("[data-drag]"), clientX];
+addEventListener("pointerdown", ({ button, isPrimary, target, clientX }) => {
+  [ground, from] = [button || !isPrimary ? null : target.closest?.("[data-drag]"), clientX];
 });
 addEventListener("pointermove", ({ clientX }) => {
   if (!ground || Math.abs(clientX - from) < SLIP) return drop();

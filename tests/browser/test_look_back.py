@@ -121,6 +121,24 @@ def test_what_is_dragged_over_is_seen_and_a_slip_of_the_hand_leads_nowhere(visit
     assert urlsplit(page.url).query == ""
 
 
+def test_two_fingers_on_a_chart_zoom_and_lead_nowhere(visit: Visit) -> None:
+    seed(timezone.now())
+    page = visit("/queues/default/")
+    page.evaluate(
+        """() => {
+          const ground = document.querySelector("[data-drag]");
+          const send = (what, clientX, isPrimary) =>
+            ground.dispatchEvent(new PointerEvent(what, { bubbles: true, clientX, isPrimary }));
+          send("pointerdown", 400, true);
+          send("pointerdown", 500, false);
+          send("pointermove", 700, true);
+          send("pointerup", 700, true);
+        }"""
+    )
+    page.locator("#wait-h").click()
+    assert urlsplit(page.url).query == ""
+
+
 def test_a_span_can_be_asked_for_and_shifted_without_script(visit: Visit) -> None:
     seed(timezone.now())
     page = visit("/", java_script_enabled=False)
