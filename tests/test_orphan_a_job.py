@@ -28,8 +28,8 @@ def told() -> list[dict[str, Any]]:
 
 
 def let_the_record_begin() -> None:
-    """What this process told in earlier tests is missing in this record, and nothing is told of a job that was
-    taken before the last missing event: have the record see that first."""
+    """What this process told in earlier tests is missing in this record, and nothing is told of a job that
+    was taken before the last missing event: have the record see that first."""
     first = tasks.add.delay(1, 2).id
     eventually(lambda: Job.objects.filter(task_id=first, published_at__isnull=False).exists())
 
