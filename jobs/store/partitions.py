@@ -173,7 +173,8 @@ def _make_first(upper: int) -> None:
 
 def _unbind() -> None:
     """Take the bound off the table, if it has one; where that fails, the monitor does it later."""
-    connection.close_if_unusable_or_obsolete()
+    if not connection.is_usable():
+        connection.close()
     # Alone once more: with a lost session its lock was lost as well.
     with suppress(Error, PartitioningRefused), _alone():
         if _is_bounded():
