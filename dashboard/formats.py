@@ -150,11 +150,6 @@ def time(value: Any) -> str:
     return f"{minute(value)} {zones.label(zones.local(value))}" if _is_number(value) else UNKNOWN
 
 
-def field(value: Any) -> str:
-    """As a field for a moment has it: "2026-11-21T02:57"."""
-    return f"{zones.local(value):%Y-%m-%dT%H:%M}" if _is_number(value) else UNKNOWN
-
-
 def text(value: Any) -> str:
     """Anything, as it is; a list as its members, a dash where it has none."""
     if isinstance(value, list):
@@ -220,7 +215,6 @@ FORMATS: dict[str, Callable[[Any, float], str]] = {
     "minute": lambda value, _now: minute(value),
     "moment": lambda value, _now: moment(value),
     "time": lambda value, _now: time(value),
-    "field": lambda value, _now: field(value),
     "ago": ago,
     "stamp": stamp,
 }

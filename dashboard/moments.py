@@ -117,7 +117,7 @@ def _around(past: Past, asked: QueryDict, now: datetime) -> dict[str, Any]:
 def _filled_in(past: Past) -> dict[str, Any]:
     """What stands in the fields of the forms, as clocks of the visitor's zone show it."""
     ends = {end: zones.text_in_zone(text) for end, text in past.charted.items()}
-    return {"at_field": formats.field(past.at.timestamp()), "ends": ends}
+    return {"at_field": zones.text_in_zone(field(past.at)), "ends": ends}
 
 
 def _steps(at: datetime, now: datetime) -> Iterator[tuple[str | Promise, dict[str, str]]]:

@@ -1,7 +1,7 @@
 """The zone in which a visitor reads and writes times: UTC, or the one that they chose, which a cookie keeps.
 
-What is stored, sent, exported and addressed stays in UTC. For each request the
-middleware makes the visitor's zone the active one, and what is shown asks here.
+What is stored, sent, exported and addressed stays in UTC. For each request but the
+admin's the middleware makes the visitor's zone the active one, and what is shown asks here.
 """
 
 from __future__ import annotations

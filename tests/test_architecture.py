@@ -147,3 +147,30 @@ def test_files_stay_readable() -> None:
 def test_no_file_is_a_drawer_for_everything() -> None:
     drawers = {"utils.py", "helpers.py", "misc.py", "common.py"}
     assert [str(path) for package in ORDER for path in sources(package) if path.name in drawers] == []
+
+
+def test_jobs_are_looked_up_by_their_ids_within_a_cluster() -> None:
+    """The index begins with the cluster: without it, each look walks through all jobs."""
+    without = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for package in ORDER
+        for path in sources(package)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and is_look_for_ids(node) and "cluster" not in asked_by(node)
+    ]
+    assert without == []
+
+
+def is_look_for_ids(node: ast.Call) -> bool:
+    """`Job.objects. … .filter(task_id…)`."""
+    begun_with = ast.unparse(node.func).startswith("Job.objects.")
+    return begun_with and ast.unparse(node.func).endswith((".filter", ".get")) and "task_id" in asked_by(node)
+
+
+def asked_by(node: ast.expr) -> set[str]:
+    """The fields that a chain of filters names, without their lookups."""
+    if isinstance(node, ast.Attribute):
+        return asked_by(node.value)
+    if not isinstance(node, ast.Call):
+        return set()
+    return {(word.arg or "").partition("__")[0] for word in node.keywords} | asked_by(node.func)

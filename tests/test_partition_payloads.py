@@ -140,11 +140,13 @@ def test_it_begins_anew_after_an_interruption(whole: None) -> None:
 def test_what_interrupts_it_leaves_no_bound_behind(
     whole: None, monkeypatch: pytest.MonkeyPatch, statement: str
 ) -> None:
-    # A connection that has had its age is as good as any: closed, it would hold the lock for a moment longer.
+    # A connection that has had its age is kept: its session holds the lock, and given back to a pool keeps it.
     monkeypatch.setattr(connection, "close_at", 0.0)
+    session = partitions._rows("SELECT pg_backend_pid()")
     interrupt(monkeypatch, statement, Interrupted())
     with pytest.raises(Interrupted):
         partitions.partition(WIDTH)
+    assert partitions._rows("SELECT pg_backend_pid()") == session
     record_jobs("a", first_id=1_000_000)
     assert partition_of("a") == TABLE
 

@@ -73,7 +73,6 @@ const clock = ofNumber((value) => local(value).slice(11, 19));
 const minute = ofNumber((value) => local(value).slice(11, 16));
 const time = ofNumber((value) => `${minute(value)} ${local(value).slice(20)}`);
 const stamp = ofNumber((value, now) => local(value).slice(local(value).slice(0, 10) === local(now).slice(0, 10) ? 11 : 0, 19));
-const field = ofNumber((value) => local(value).slice(0, 16).replace(" ", "T"));
 
 const isNothing = (value) => value === null || value === undefined || value === "";
 const maybe = (value) => (isNothing(value) ? NOT_APPLICABLE : String(value));
@@ -81,7 +80,7 @@ const text = (value) => (isNothing(value) ? UNKNOWN : Array.isArray(value) ? val
 const name = (value) => text(isNothing(value) ? value : String(value).split(".").pop() || value);
 const phase = (value) => (value === "PROGRESS" ? "" : text(value));
 
-const FORMATS = { text, phase, name, maybe, exact, count, rate, percent, seconds, ago, clock, minute, moment, stamp, time, field };
+const FORMATS = { text, phase, name, maybe, exact, count, rate, percent, seconds, ago, clock, minute, moment, stamp, time };
 
 export const written = (value, form, now) => FORMATS[form](value, now);
 
