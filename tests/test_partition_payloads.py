@@ -140,7 +140,7 @@ def test_it_begins_anew_after_an_interruption(whole: None) -> None:
 def test_what_interrupts_it_leaves_no_bound_behind(
     whole: None, monkeypatch: pytest.MonkeyPatch, statement: str
 ) -> None:
-    # A connection that has had its age is kept: its session holds the lock, and given back to a pool keeps it.
+    # A connection that has had its age is kept: its session has the lock, and keeps it in a pool.
     monkeypatch.setattr(connection, "close_at", 0.0)
     session = partitions._rows("SELECT pg_backend_pid()")
     interrupt(monkeypatch, statement, Interrupted())
